@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the tools share; linked into tools only, on top of libmq.h and nothing else of libmq.
+ */
+#ifndef CMD_H
+#define CMD_H
+
+#include "libmq.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+/* ---- die.c: exit status, errors, the only exit ---------------------------------------------- */
+
+enum {
+	EXIT_NOTHING = 1,	/* no message within the limits; not an error */
+	EXIT_NO = 2,		/* it ran and the answer is no */
+	EXIT_USAGE = 64,
+	EXIT_DATA = 65,
+	EXIT_NOINPUT = 66,
+	EXIT_UNAVAILABLE = 69,
+	EXIT_SOFTWARE = 70,
+	EXIT_SYSTEM = 71,
+	EXIT_CANTCREATE = 73,
+	EXIT_IO = 74,
+	EXIT_AGAIN = 75,
+	EXIT_PERMISSION = 77,
+	EXIT_CONFIG = 78,
+};
+
+extern const char *tool_name;	/* "mq-send"; set by options_parse() */
+extern bool quiet;		/* -q */
+extern bool verbose;		/* -v */
+
+/* "TOOL: ..." on stderr, one line; hint() "TOOL: hint: ..."; notice() only without -q. */
+void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void hint(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* warn(), then leave with that status; buffered output is dropped, not written. */
+_Noreturn void die(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The exit status that belongs to a status of the library. The one place where they meet. */
+int exit_status(int lmq_status);
+/* Prints lmq_error() and lmq_hint(). */
+void warn_store(lmq_store *store);
+_Noreturn void die_store(lmq_store *store, int lmq_status);
+
+/* The only way out in the good case: flushes and closes stdout, and turns a lost write into 74. */
+_Noreturn void finish(int status);
+
+/* Ends the process by that signal, with its default action restored. */
+_Noreturn void die_by_signal(int signal);
+
+/* ---- options.c: one table feeds parsing, --help and the completion test ----------------------- */
+
+struct option_row {
+	int key;		/* short option's letter, or a value above 255 for a long one only */
+	const char *name;	/* long name */
+	const char *argument;	/* "N", "D", ...; NULL: takes none */
+	const char *help;	/* a few words */
+};
+
+struct tool {
+	const char *name;	/* "mq-send" */
+	const char *synopsis;	/* "mq-send [OPTION]... QUEUE [BODY]...", equal to the man page's; lines split by \n */
+	const char *purpose;	/* one line */
+	const struct option_row *options;	/* without the five that every tool has; ends with key 0 */
+	const char *const *examples;		/* three; ends with NULL */
+};
+
+/*
+ * Sets tool_name, handles -h -V -s -q -v itself (help and version leave with 0), and calls handle() with key
+ * and argument (or NULL) for each other option, in order. A bad option dies with 64 and one hint.
+ * Operands are moved behind the options; returns the index of the first one in argv.
+ * Prepares the process too: SIGXFSZ ignored, descriptors 0 to 2 known to be open.
+ */
+int options_parse(const struct tool *tool, int argc, char **argv, void (*handle)(int key, char *argument));
+
+/* "TOOL: ...", then the hint "try TOOL --help"; 64. */
+_Noreturn void die_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Option arguments; each dies with 64 and names option, value and grammar. */
+uint64_t argument_number(const char *option, const char *text, uint64_t least, uint64_t most);
+uint64_t argument_size(const char *option, const char *text);
+int64_t argument_duration(const char *option, const char *text);
+int64_t argument_time(const char *option, const char *text);
+double argument_rate(const char *option, const char *text);	/* "100/s", "6000/m", "100": per second */
+
+/* ---- store.c: which store, and opening it ----------------------------------------------------- */
+
+extern const char *store_option;	/* -s, or NULL */
+
+/*
+ * The directory by -s, $MQ_STORE, or the default; "-s NAME" without a slash lies beside the default one.
+ * Allocated once, never freed.
+ */
+const char *store_path(void);
+/* Opens it (flags of lmq_store_open; missing parents of the default store are created), or dies. Notice if created. */
+lmq_store *store_open(unsigned flags);
+/* As store_open(0), but NULL when there is no store yet. */
+lmq_store *store_open_if_there(void);
+/* Opens a channel, or dies; notice if created: "created queue 'jobs'". */
+lmq_channel *channel_open(lmq_store *store, const char *name, enum lmq_kind kind, unsigned flags);
+
+/* ---- interrupt.c: signals end a tool between messages, never inside one ------------------------- */
+
+/*
+ * From now on SIGINT, SIGTERM, SIGHUP only set interrupted (and end a wait on that watch, if not NULL);
+ * SIGPIPE is ignored so that a write answers EPIPE.
+ */
+void interrupt_catch(lmq_watch *watch);
+extern volatile sig_atomic_t interrupted;	/* the signal's number, or 0 */
+
+/* ---- form.c, template.c, json.c: a message becomes bytes ----------------------------------------- */
+
+enum form_kind { FORM_BODY, FORM_RAW, FORM_JSON, FORM_JSON_DATA, FORM_TEMPLATE };
+
+struct form {
+	enum form_kind kind;
+	const char *delimiter;		/* behind each body: "\n"; -0, -d */
+	size_t delimiter_size;
+	struct template *template;	/* FORM_TEMPLATE */
+	bool escape;			/* FORM_BODY on a terminal: control bytes shown escaped */
+	const char *channel;		/* name for the envelope and %c */
+	bool delivery;			/* the message is delivered (queue): attempt and lease are shown */
+};
+
+/* Rows for the option tables of readers (-j -0 -d -r -F -o), and their handler: true if key was one of them. */
+#define FORM_OPTIONS \
+	{ 'j', "json", NULL, "JSON envelope, one object a line" }, \
+	{ '0', "null", NULL, "messages end in NUL" }, \
+	{ 'd', "delimiter", "S", "messages end in the string S" }, \
+	{ 'r', "raw", NULL, "bodies and nothing else" }, \
+	{ 'F', "format", "T", "template, see mq-formats(5)" }, \
+	{ 'o', "output", "M", "body, json or json-data" }
+bool form_option(struct form *form, int key, const char *argument);
+/* Decides what depends on stdout (escape); call once after the options. */
+void form_ready(struct form *form);
+
+/* Where a message comes from, so that a large body can be fetched piece by piece. */
+struct body_source {
+	int (*piece)(void *handle, uint64_t at, struct lmq_bytes *piece);	/* lmq_reader_body, lmq_receiver_body */
+	void (*pause)(void *handle);	/* lmq_reader_pause, lmq_receiver_pause: called before stdout may block */
+	void *handle;
+};
+
+/*
+ * Appends the message to the output. Returns 0, or a status of the library (a piece could not be had), or
+ * OUTPUT_FAILED.
+ */
+int form_write(const struct form *form, const struct lmq_message *message, const struct body_source *source);
+
+/* Compiles a template; dies with 64 and names what is wrong in it. */
+struct template *template_compile(const char *text);
+int template_write(const struct template *t, const struct form *form, const struct lmq_message *message,
+	const struct body_source *source);
+
+/* Understands \n \t \0 \\ \xHH in option arguments; dies with 64. *size gets the length; allocated. */
+char *escapes_decode(const char *option, const char *text, size_t *size);
+
+/* ---- output.c: stdout, and how many messages have left it for good -------------------------------- */
+
+enum { OUTPUT_FAILED = -1000 };	/* beyond the library's statuses; output_error() tells errno */
+
+/*
+ * A buffer of 256 KiB before stdout. Before each write(2) the source is paused, so that no snapshot is
+ * held while the pipe blocks.
+ */
+void output_source(const struct body_source *source);	/* NULL: nothing to pause */
+int output_bytes(const void *data, size_t size);	/* 0 or OUTPUT_FAILED */
+/* Room for at least size (at most 64 KiB) contiguous bytes, or NULL on failure; output_used() takes them. */
+char *output_room(size_t size);
+void output_used(size_t size);
+size_t output_space(void);	/* bytes that fit before a flush, which pauses the source */
+int output_flush(void);
+/* Marks the end of a message: output_completed() counts those of which every byte was taken by stdout. */
+void output_message_end(void);
+uint64_t output_completed(void);
+/* Drops what was added since the last message end; false if a part of it has left already. */
+bool output_take_back(void);
+bool output_pending(void);	/* something is buffered */
+int output_error(void);		/* errno of the failed write, EPIPE among them; 0 */
+/* What a reader does after OUTPUT_FAILED, having given back its messages: dies by SIGPIPE on EPIPE, else 74. */
+_Noreturn void output_die(void);
+
+/* JSON text to the output. json_string_write: the bytes (valid UTF-8) as a JSON string in quotes. */
+int json_string_write(const char *data, size_t size);
+bool utf8_valid_text(const char *data, size_t size);	/* valid UTF-8 without NUL */
+bool json_valid(const char *data, size_t size);		/* one valid JSON value */
+int json_text_write(const char *data, size_t size);	/* as json_string_write, without the quotes */
+int json_compact_write(const char *data, size_t size);	/* a valid value without white space between tokens */
+char *json_text_put(char *to, const char *data, size_t size);	/* into 6 * size bytes of room */
+enum { JSON_TEXT_GROWTH = 6 };	/* bytes that one byte can become */
+
+/* Text that comes in pieces; all bytes 0 at the start. */
+struct utf8 {
+	unsigned char need;		/* bytes that the character still lacks */
+	unsigned char low, high;	/* the next of them lies between; 0: any */
+};
+bool utf8_feed(struct utf8 *state, const char *data, size_t size);	/* false: not UTF-8, or NUL */
+size_t utf8_step(const char *data, size_t size);	/* bytes of the first character; an invalid byte is one */
+
+/* Numbers and times into memory: at most 20 and 30 bytes; return behind the last. No NUL. */
+char *decimal_put(char *to, uint64_t number);
+char *time_put(char *to, int64_t time);		/* RFC 3339, as lmq_time_format */
+
+/*
+ * body.c: bodies of any size to the output. BODY_SHOWN escapes control bytes. BODY_JSON is for valid UTF-8,
+ * BODY_JSON_ANY replaces what is not.
+ */
+enum body_form { BODY_PLAIN, BODY_SHOWN, BODY_JSON, BODY_JSON_ANY, BODY_HEX, BODY_BASE64 };
+int bytes_write(enum body_form form, const char *data, size_t size);
+int body_write(enum body_form form, const struct lmq_message *message, const struct body_source *source);
+/* Whether the body is valid UTF-8 without NUL; false also when *status is set. */
+bool body_is_text(const struct lmq_message *message, const struct body_source *source, int *status);
+/* Its first bytes, size at most, copied to the buffer; *got of them. */
+int body_begin(const struct lmq_message *message, const struct body_source *source, char *buffer, size_t size,
+	size_t *got);
+/* The message without a delimiter, and its headers, as JSON; and its position with the attempt. */
+int envelope_write(const struct form *form, const struct lmq_message *message, const struct body_source *source);
+int headers_write(const struct lmq_message *message);
+char *lease_put(char *to, const struct form *form, const struct lmq_message *message);	/* LMQ_NAME_MAX + 42 bytes */
+
+/* ---- reading.c: what mq-recv, mq-sub and mq-replay share ------------------------------------------------ */
+
+struct body_source reader_source(lmq_reader *reader);
+struct body_source receiver_source(lmq_receiver *receiver);
+/*
+ * Opens the channel, waiting until the deadline for it to appear; the watch gets to know of the catalogue.
+ * LMQ_ETIME, LMQ_EINTR if interrupted, or a failure with a sentence.
+ */
+int channel_await(lmq_store *store, const char *name, enum lmq_kind kind, lmq_watch *watch, int64_t deadline,
+	lmq_channel **channel);
+/* Tells of messages that were trimmed away before they were read, beyond the *told ones told of before. */
+void missed_tell(const char *name, lmq_reader *reader, uint64_t *told);
+/* The only operand, or 64; what: "queue". */
+const char *only_operand(int argc, char **argv, int first, const char *what);
+
+/* ---- input.c, envelope.c: bytes become messages ------------------------------------------------------ */
+
+enum input_kind { INPUT_LINES, INPUT_DELIMITER, INPUT_RAW, INPUT_JSON };
+
+struct input {
+	enum input_kind kind;
+	const char *delimiter;		/* LINES: "\n" */
+	size_t delimiter_size;
+	int descriptor;
+	int patience;			/* ms that a pause lasts before INPUT_PAUSE is told again; -1: no end */
+	int error;			/* errno behind INPUT_ERROR */
+	/* from here on input.c's own */
+	char *buffer;
+	size_t room, start, scanned, end;	/* start to end is not handed out yet; no delimiter before scanned */
+	bool regular, pausing, partial, exhausted, finished;
+};
+
+/* What input_next() found. */
+enum {
+	INPUT_MESSAGE,		/* a message */
+	INPUT_PART,		/* a piece of a message too long for the buffer; more follow */
+	INPUT_LAST,		/* its last piece, perhaps empty */
+	INPUT_PAUSE,		/* nothing at once: commit; the next call sleeps */
+	INPUT_END,
+	INPUT_INTERRUPTED,	/* by a signal, see interrupt.c */
+	INPUT_LONG,		/* JSON: a line longer than INPUT_LINE_MAX */
+	INPUT_ERROR,
+};
+
+/* A body of 64 MiB whose every byte is written as \u00XX, and everything around it. */
+#define INPUT_LINE_MAX (6 * ((size_t)64 << 20) + ((size_t)256 << 10))
+
+/* Starts on a descriptor; kind and delimiter are set before. False without memory. */
+bool input_open(struct input *input, int descriptor);
+void input_close(struct input *input);	/* frees the buffer, leaves the descriptor */
+/* The next event. The bytes may be overwritten by the caller and stay until the next call. */
+int input_next(struct input *input, char **data, size_t *size);
+
+/* scan.c: JSON text, checked token by token; false where it is no JSON. Strings are decoded in place. */
+struct scan {
+	char *at;
+	char *end;
+};
+void scan_space(struct scan *scan);
+bool scan_take(struct scan *scan, char wanted);		/* white space, then that character if it is there */
+bool scan_word(struct scan *scan, const char *word);	/* true, false or null, if it is there */
+bool scan_string(struct scan *scan, struct lmq_bytes *string);
+bool scan_value(struct scan *scan);			/* skips a value of any type, leaving it as it is */
+
+/* A message as it stands in an envelope; points into the text that it was read from, and into the defaults. */
+struct envelope {
+	struct lmq_message message;
+	struct lmq_header headers[LMQ_HEADERS_MAX];
+	char error[96];		/* why it is not valid */
+};
+
+/* Reads one envelope, decoding inside the text. What it does not say is taken from defaults. */
+bool envelope_read(struct envelope *envelope, char *text, size_t size, const struct lmq_message *defaults);
+
+/* ---- sending.c: all of mq-send and mq-pub but the kind of channel -------------------------------------- */
+
+/* The whole tool; kinds that the tool accepts, the first being the one it creates. */
+int sending_main(const struct tool *tool, enum lmq_kind create, const enum lmq_kind *accept, size_t accept_count,
+	int argc, char **argv);
+extern const struct option_row sending_options[];
+
+/* outbox.c: messages on their way into one channel, what was sent so far, and the end in case of a fault. */
+struct outbox {
+	lmq_store *store;
+	lmq_channel *channel;
+	lmq_writer *writer;
+	struct lmq_message message;	/* the fields that every message gets */
+	bool atomic;		/* all in one transaction, or nothing */
+	bool print_position;
+	const char *unit;	/* what the present message is called: "line", or a file's name; */
+	uint64_t number;	/* its number; 0: unit says all */
+	uint64_t sent;		/* messages committed */
+	uint64_t bytes;		/* of bodies taken */
+};
+/* All of these end the tool on a fault, having told how many messages were sent. */
+void outbox_add(struct outbox *outbox, const struct lmq_message *message);
+void outbox_begin(struct outbox *outbox, const struct lmq_message *message);
+void outbox_write(struct outbox *outbox, const void *data, size_t size);
+void outbox_end(struct outbox *outbox);
+/* Commits and prints the positions. outbox_pause() does so too, but not when all is to be one transaction. */
+void outbox_commit(struct outbox *outbox);
+void outbox_pause(struct outbox *outbox);
+void outbox_progress(const struct outbox *outbox);
+/* Sends what came before, unless atomic, then ends the tool: by the signal, or with status and a sentence. */
+_Noreturn void outbox_interrupted(struct outbox *outbox);
+_Noreturn void outbox_die(struct outbox *outbox, int status, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* source.c: where messages come from. A source that cannot be read ends the tool. */
+void file_send(struct outbox *outbox, const char *name);	/* the whole of it is one message; "-": stdin */
+void file_check(const char *name);	/* dies if it surely cannot be read, before anything is created */
+void stdin_send(struct outbox *outbox, struct input *input);
+void body_send(struct outbox *outbox, const char *body, uint64_t number);
+
+/* progress.c: messages, bytes and rate on stderr. Costs a look at the clock for each call, so call it per batch. */
+void progress_start(bool forced);	/* not forced: on a terminal, after one second, without -q */
+bool progress_wanted(void);
+void progress_show(uint64_t messages, uint64_t bytes);
+void progress_end(uint64_t messages, uint64_t bytes);	/* the final line */
+void progress_break(void);		/* leaves the line, so that an error can be printed */
+
+/* ---- selection.c: which messages, how many, how long; the options of mq-recv, mq-sub, mq-replay -------- */
+
+struct selection {
+	uint64_t count;		/* -n; UINT64_MAX: no limit */
+	bool count_set;
+	int64_t wait;		/* -w, ns for the next message; -1: not given */
+	bool drain;		/* -e */
+	bool follow;		/* -f */
+	lmq_filter *filter;	/* -k -m, or NULL */
+};
+#define SELECTION_OPTIONS \
+	{ 'n', "count", "N", "stop after N messages" }, \
+	{ 'w', "wait", "D", "wait at most D for the next message" }, \
+	{ 'e', "drain", NULL, "stop when nothing is left" }, \
+	{ 'f', "follow", NULL, "never stop" }, \
+	{ 'k', "key", "P", "only messages whose key matches P" }, \
+	{ 'm', "match", "N=GLOB", "only messages whose header N matches" }
+bool selection_option(struct selection *selection, int key, const char *argument);
+
+/* Where a reader starts: --from --to -S -U --last, as given on the command line. */
+struct range {
+	const char *from;	/* offset, "first" or "end"; NULL: not given */
+	const char *to;
+	int64_t since;		/* INT64_MIN: not given */
+	int64_t until;		/* INT64_MAX: not given */
+	int64_t last;		/* -1: not given */
+};
+#define RANGE_INIT { .since = INT64_MIN, .until = INT64_MAX, .last = -1 }
+#define RANGE_OPTIONS \
+	{ 'S', "since", "T", "from this time on" }, \
+	{ 'U', "until", "T", "up to, not including, this time" }, \
+	{ OPTION_FROM, "from", "N", "from this offset on; first, end" }, \
+	{ OPTION_TO, "to", "N", "up to, not including, this offset" }, \
+	{ OPTION_LAST, "last", "N", "start N messages before the end" }
+enum { OPTION_FROM = 256, OPTION_TO, OPTION_LAST, OPTION_TOOL = 300 /* first of a tool's own */ };
+bool range_option(struct range *range, int key, const char *argument);
+/* Moves the reader to where the range starts; default_from is used if nothing was given. 0 or a status. */
+int range_seek(const struct range *range, lmq_reader *reader, enum lmq_seek default_seek);
+
+/* ---- table.c: rows for people and programs -------------------------------------------------------------- */
+
+/*
+ * table: aligned with a heading, as wide as needed; plain: no heading, tab between cells; json: one object a line.
+ * Values are strings or numbers; numbers align right and are bare in JSON.
+ */
+enum table_kind { TABLE_TABLE, TABLE_PLAIN, TABLE_JSON };
+struct table;
+struct table *table_new(enum table_kind kind, const char *const columns[], size_t count);
+void table_text(struct table *table, const char *text);		/* the next cell */
+void table_number(struct table *table, uint64_t number, const char *shown);	/* shown: for people, or NULL */
+void table_json(struct table *table, const char *text, const char *json);	/* json: the cell as a JSON value */
+void table_print(struct table *table);	/* everything to stdout through output.c, and frees it */
+
+#endif

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: ISC */
+/* The bytes of keys and values. Pure functions; format.h has the schema. */
+#include "format.h"
+
+#include "crc32c.h"
+#include "libmq.h"
+
+#include <string.h>
+
+/* ---- numbers ------------------------------------------------------------------------------ */
+
+uint8_t *put_varint(uint8_t *p, uint64_t v)
+{
+	for (; v >= 0x80; v >>= 7)
+		*p++ = (uint8_t)(v | 0x80);
+	*p++ = (uint8_t)v;
+	return p;
+}
+
+size_t varint_size(uint64_t v)
+{
+	size_t n = 1;
+	for (; v >= 0x80; v >>= 7)
+		n++;
+	return n;
+}
+
+const uint8_t *get_varint(const uint8_t *p, const uint8_t *end, uint64_t *v)
+{
+	uint64_t r = 0;
+	for (unsigned shift = 0; p < end && shift < 64; shift += 7) {
+		uint8_t byte = *p++;
+		if (shift == 63 && byte > 1)
+			return NULL;
+		r |= (uint64_t)(byte & 0x7f) << shift;
+		if (byte < 0x80) {
+			*v = r;
+			return p;
+		}
+	}
+	return NULL;
+}
+
+/* ---- keys --------------------------------------------------------------------------------- */
+
+static struct key key_begin(char table)
+{
+	struct key k;
+	k.bytes[0] = (uint8_t)table;
+	k.size = 1;
+	return k;
+}
+
+static void key_add(struct key *k, uint64_t v, size_t width)
+{
+	while (width-- > 0)
+		k->bytes[k->size++] = (uint8_t)(v >> (8 * width));
+}
+
+static void key_add_text(struct key *k, const char *text)
+{
+	size_t n = strnlen(text, LMQ_NAME_MAX);
+	memcpy(k->bytes + k->size, text, n);
+	k->size += n;
+}
+
+struct key key_store(void)
+{
+	return key_begin('S');
+}
+
+struct key key_name(const char *name)
+{
+	struct key k = key_begin('C');
+	key_add_text(&k, name);
+	return k;
+}
+
+struct key key_channel(uint32_t id)
+{
+	struct key k = key_begin('P');
+	key_add(&k, id, 4);
+	return k;
+}
+
+static struct key key_lane(char table, uint32_t id, uint16_t lane)
+{
+	struct key k = key_begin(table);
+	key_add(&k, id, 4);
+	key_add(&k, lane, 2);
+	return k;
+}
+
+struct key key_head(uint32_t id, uint16_t lane)
+{
+	return key_lane('H', id, lane);
+}
+
+struct key key_block(uint32_t id, uint16_t lane, uint64_t offset, uint32_t part)
+{
+	struct key k = key_lane('L', id, lane);
+	key_add(&k, offset, 8);
+	key_add(&k, part, 4);
+	return k;
+}
+
+struct key key_group(uint32_t id, uint16_t lane, const char *group)
+{
+	struct key k = key_lane('G', id, lane);
+	key_add_text(&k, group);
+	return k;
+}
+
+struct key key_run(uint32_t space, uint64_t first)
+{
+	struct key k = key_begin('R');
+	key_add(&k, space, 4);
+	key_add(&k, first, 8);
+	return k;
+}
+
+struct key key_chunk(uint64_t blob, uint32_t part)
+{
+	struct key k = key_begin('B');
+	key_add(&k, blob, 8);
+	key_add(&k, part, 4);
+	return k;
+}
+
+struct key key_staging(uint64_t blob)
+{
+	struct key k = key_begin('T');
+	key_add(&k, blob, 8);
+	return k;
+}
+
+struct key key_sweep(char kind, uint64_t number)
+{
+	struct key k = key_begin('X');
+	k.bytes[k.size++] = (uint8_t)kind;
+	key_add(&k, number, 8);
+	return k;
+}
+
+/* ---- values ------------------------------------------------------------------------------- */
+
+static uint32_t record_crc(const struct key *k, const void *value, size_t size)
+{
+	return crc32c(crc32c(0, value, size), k->bytes, k->size);
+}
+
+static size_t record_seal(const struct key *k, uint8_t *out, const uint8_t *end)
+{
+	size_t size = (size_t)(end - out);
+	put32(out + size, record_crc(k, out, size));
+	return size + 4;
+}
+
+static bool record_sound(const struct key *k, const void *data, size_t size)
+{
+	return size >= 4 && get32((const uint8_t *)data + size - 4) == record_crc(k, data, size - 4);
+}
+
+size_t store_record_put(const struct store_record *r, const struct key *k, uint8_t *out)
+{
+	uint8_t *p = put32(out, r->version);
+	p = put64(p, r->features);
+	memcpy(p, r->uuid, sizeof r->uuid);
+	p = put64(p + sizeof r->uuid, (uint64_t)r->created);
+	p = put32(p, r->next_id);
+	p = put64(p, r->next_blob);
+	*p++ = r->create;
+	*p++ = r->sync;
+	p = put64(p, r->max_bytes);
+	return record_seal(k, out, p);
+}
+
+bool store_record_get(struct store_record *r, const struct key *k, const void *data, size_t size)
+{
+	const uint8_t *p = data;
+	if (size != STORE_RECORD || !record_sound(k, data, size))
+		return false;
+	r->version = get32(p);
+	r->features = get64(p + 4);
+	memcpy(r->uuid, p + 12, sizeof r->uuid);
+	r->created = (int64_t)get64(p + 28);
+	r->next_id = get32(p + 36);
+	r->next_blob = get64(p + 40);
+	r->create = p[48];
+	r->sync = p[49];
+	r->max_bytes = get64(p + 50);
+	return r->next_id >= 1 && r->next_id < INT32_MAX && r->sync <= LMQ_SYNC_RELAXED && r->create <= 1;
+}
+
+size_t channel_record_put(const struct channel_record *r, const struct key *k, uint8_t *out)
+{
+	uint8_t *p = out, *count;
+	size_t n = strnlen(r->name, LMQ_NAME_MAX);
+	*p++ = r->kind;
+	p = put64(p, (uint64_t)r->created);
+	*p++ = (uint8_t)n;
+	memcpy(p, r->name, n);
+	p += n;
+	count = p++;
+	*count = 0;
+	for (unsigned i = 0; i < LIMIT_COUNT; i++)
+		if (r->given & 1u << i) {
+			*p++ = (uint8_t)i;
+			p = put64(p, r->limit[i]);
+			++*count;
+		}
+	return record_seal(k, out, p);
+}
+
+bool channel_record_get(struct channel_record *r, const struct key *k, const void *data, size_t size)
+{
+	const uint8_t *p = data, *end;
+	size_t n;
+	if (size < 15 || !record_sound(k, data, size))
+		return false;
+	end = p + size - 4;
+	memset(r, 0, sizeof *r);
+	r->kind = *p;
+	r->created = (int64_t)get64(p + 1);
+	n = p[9];
+	if (n > LMQ_NAME_MAX || n + 1 > (size_t)(end - p - 10))
+		return false;
+	memcpy(r->name, p + 10, n);
+	r->name[n] = '\0';
+	p += 10 + n;
+	n = *p++;
+	if ((size_t)(end - p) != n * 9 || r->kind < LMQ_QUEUE || r->kind > LMQ_STREAM || !lmq_name_valid(r->name))
+		return false;
+	for (; n-- > 0; p += 9) {
+		if (*p >= LIMIT_COUNT)
+			return false;
+		r->given |= 1u << *p;
+		r->limit[*p] = get64(p + 1);
+	}
+	return true;
+}
+
+size_t head_record_put(const struct head_record *r, const struct key *k, uint8_t *out)
+{
+	uint8_t *p = put64(out, r->first);
+	p = put64(p, r->end);
+	p = put64(p, (uint64_t)r->last_time);
+	p = put64(p, r->bytes);
+	p = put64(p, r->sent_bytes);
+	p = put64(p, r->tail_offset);
+	p = put32(p, r->tail_part);
+	p = put16(p, r->tail_used);
+	return record_seal(k, out, p);
+}
+
+bool head_record_get(struct head_record *r, const struct key *k, const void *data, size_t size)
+{
+	const uint8_t *p = data;
+	if (size != HEAD_RECORD || !record_sound(k, data, size))
+		return false;
+	r->first = get64(p);
+	r->end = get64(p + 8);
+	r->last_time = (int64_t)get64(p + 16);
+	r->bytes = get64(p + 24);
+	r->sent_bytes = get64(p + 32);
+	r->tail_offset = get64(p + 40);
+	r->tail_part = get32(p + 48);
+	r->tail_used = get16(p + 52);
+	return r->first <= r->end && r->end < INT64_MAX && r->last_time >= 0 && r->tail_used <= BLOCK_MAX &&
+		(r->tail_used == 0 || (r->tail_used > BLOCK_HEADER && r->tail_offset < r->end));
+}
+
+size_t group_record_put(const struct group_record *r, const struct key *k, uint8_t *out)
+{
+	uint8_t *p = put64(out, r->next);
+	p = put64(p, r->settled);
+	p = put32(p, r->space);
+	return record_seal(k, out, p);
+}
+
+bool group_record_get(struct group_record *r, const struct key *k, const void *data, size_t size)
+{
+	const uint8_t *p = data;
+	if (size != GROUP_RECORD || !record_sound(k, data, size))
+		return false;
+	r->next = get64(p);
+	r->settled = get64(p + 8);
+	r->space = get32(p + 16);
+	return r->next < INT64_MAX && r->space < INT32_MAX;
+}
+
+size_t number_put(uint64_t number, size_t width, const struct key *k, uint8_t *out)
+{
+	for (size_t i = 0; i < width; i++)
+		out[i] = (uint8_t)(number >> (8 * (width - 1 - i)));
+	return record_seal(k, out, out + width);
+}
+
+bool number_get(uint64_t *number, size_t width, const struct key *k, const void *data, size_t size)
+{
+	const uint8_t *p = data;
+	if (size != width + 4 || !record_sound(k, data, size))
+		return false;
+	*number = 0;
+	for (size_t i = 0; i < width; i++)
+		*number = *number << 8 | p[i];
+	return true;
+}
+
+/* ---- blocks ------------------------------------------------------------------------------- */
+
+void block_seal(uint8_t *value, const struct block *b, const struct key *k)
+{
+	uint32_t crc;
+	value[4] = FORMAT_VERSION;
+	value[5] = b->flags;
+	put16(value + 6, b->count);
+	put16(value + 8, b->skip);
+	put16(value + 10, 0);
+	put64(value + 12, (uint64_t)b->base_time);
+	put64(value + 20, (uint64_t)b->last_time);
+	crc = crc32c(0, value + 4, BLOCK_HEADER - 4 + b->size);
+	put32(value, crc32c(crc, k->bytes, k->size));
+}
+
+bool block_get(struct block *b, const void *key, size_t key_size, const void *value, size_t size)
+{
+	const uint8_t *p = value;
+	uint32_t crc;
+	if (size <= BLOCK_HEADER || size > BLOCK_MAX || p[4] != FORMAT_VERSION)
+		return false;
+	crc = crc32c(0, p + 4, size - 4);
+	if (get32(p) != crc32c(crc, key, key_size))
+		return false;
+	b->flags = p[5];
+	b->count = get16(p + 6);
+	b->skip = get16(p + 8);
+	b->base_time = (int64_t)get64(p + 12);
+	b->last_time = (int64_t)get64(p + 20);
+	b->payload = p + BLOCK_HEADER;
+	b->size = size - BLOCK_HEADER;
+	return b->skip <= b->size && (b->flags & ~BLOCK_HAS_BLOB) == 0 && b->base_time >= 0 &&
+		b->base_time <= b->last_time;
+}
+
+void chunk_seal(uint8_t *value, size_t size, const struct key *k)
+{
+	put32(value, record_crc(k, value + CHUNK_HEADER, size - CHUNK_HEADER));
+}
+
+bool chunk_check(const void *value, size_t size, const struct key *k)
+{
+	const uint8_t *p = value;
+	return size > CHUNK_HEADER && size <= BLOCK_MAX &&
+		get32(p) == record_crc(k, p + CHUNK_HEADER, size - CHUNK_HEADER);
+}

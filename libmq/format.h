@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Every byte that reaches the disk.
+ *
+ * A store is a directory with four files: mq-store, a text that says the version of the format and the
+ * store's UUID (its flock is the gate around opening and closing); data.mdb and lock.mdb, which are LMDB's;
+ * control, shared memory that holds no data.
+ *
+ * data.mdb holds one B-tree. The first byte of a key names the table; numbers in keys and values are
+ * big-endian, so that memcmp orders them. Every value but those of L and B ends in the CRC-32C of key and
+ * value; those begin with it. Below, id is a channel's number (u32, never reused), lane the number of a log
+ * within the channel (u16, now always 0: priorities and partitions are lanes), offset the number of a
+ * message within its lane (u64, dense, never reused).
+ *
+ *	key				value						written by, deleted by
+ *	S				the store: version, features, uuid, counters,	creation, whoever takes a number
+ *					properties
+ *	C name				id						make, rename, remove
+ *	P id				the channel: kind, created, name, properties	make, rename, remove
+ *	H id lane			the head of a log: first, end, last time,	every append and every drop
+ *					counters, where its tail block is
+ *	L id lane offset part		a block of messages				append; drop, sweep
+ *	G id lane group			a reader's position: next, counters; the	settle; remove
+ *					queue's own reader has the empty name
+ *	R space first			a run of messages below a reader's next that	settle
+ *					are not settled: [first, end)
+ *	B blob part			a chunk of a large body				writer; sweep
+ *	T blob				the body is being written: by a process that	writer; its commit, sweep
+ *					holds the OFD lock STAGING_LOCK + blob
+ *	X kind number			to be swept: a removed channel ('c', id) or a	remove, drop; sweep
+ *					dropped body ('b', blob)
+ *
+ * Messages are records in a byte stream; the stream of a lane is cut into blocks of BLOCK_MAX bytes, so that
+ * a block fills one page of 4 KiB to the last byte whatever the sizes of the messages. A block's header says
+ * how many bytes at its begin continue the last record of the block before (skip), how many records begin in
+ * it (count), the time of the record before the first of those, and the time of the last. Its key is
+ * the offset of the first record that begins in it and part 0; a block in which none begins has the
+ * offset of the record that it continues and part 1, 2, ... A record begins in a block only where at least
+ * RECORD_ROOM bytes are left, so that its length never straddles. The last block of a lane may be short; it is
+ * rewritten by the next append until it is full, so a million single sends are stored as densely as one batch.
+ *
+ *	record	varint n: bytes that follow; flags u8; varint: ns since the record before;
+ *		[KEY: varint n, n bytes] [FIELDS: varint n, n bytes of fields] body: the rest
+ *		[BLOB: instead of the body u64 blob, u64 size]
+ *	field	tag u8, varint n, n bytes; a header is varint n, n bytes of name, then the value. Unknown tags
+ *		are skipped.
+ *
+ * Varints are LEB128. Times are ns since 1970 and never decrease within a lane.
+ *
+ * A reader's position: messages below next and in no run are settled. The lowest run, or next, is the
+ * floor: what lies below it may be dropped. What is in flight is not on the disk at all but an OFD lock on
+ * the control file, byte range space << 32 | (offset mod 2^32), held by its owner: the kernel gives it back
+ * at the owner's death (lease.c). The queue's space is its id.
+ */
+#ifndef FORMAT_H
+#define FORMAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	FORMAT_VERSION = 1,
+	BLOCK_MAX = 4080,	/* bytes of a value that fits one overflow page of 4 KiB */
+	BLOCK_HEADER = 28,
+	BLOCK_ROOM = BLOCK_MAX - BLOCK_HEADER,
+	RECORD_ROOM = 8,
+	CHUNK_HEADER = 4,
+	CHUNK_ROOM = BLOCK_MAX - CHUNK_HEADER,
+	BODY_INLINE_MAX = 64 << 10,	/* longer bodies are chunks in table B */
+	RECORD_MAX = BODY_INLINE_MAX + (34 << 10),	/* bytes of a record: body, fields, key, header */
+	KEY_MAX = 160,		/* bytes of the longest key of a table */
+};
+
+#define MARKER_NAME "mq-store"
+#define MARKER_TEXT "mq store "
+
+/* ---- numbers ------------------------------------------------------------------------------ */
+
+static inline uint8_t *put16(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+	return p + 2;
+}
+
+static inline uint8_t *put32(uint8_t *p, uint32_t v)
+{
+	v = __builtin_bswap32(v);
+	__builtin_memcpy(p, &v, 4);
+	return p + 4;
+}
+
+static inline uint8_t *put64(uint8_t *p, uint64_t v)
+{
+	v = __builtin_bswap64(v);
+	__builtin_memcpy(p, &v, 8);
+	return p + 8;
+}
+
+static inline uint16_t get16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline uint32_t get32(const uint8_t *p)
+{
+	uint32_t v;
+	__builtin_memcpy(&v, p, 4);
+	return __builtin_bswap32(v);
+}
+
+static inline uint64_t get64(const uint8_t *p)
+{
+	uint64_t v;
+	__builtin_memcpy(&v, p, 8);
+	return __builtin_bswap64(v);
+}
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "put and get are written for little-endian machines"
+#endif
+
+enum { VARINT_MAX = 10 };
+
+uint8_t *put_varint(uint8_t *p, uint64_t v);
+size_t varint_size(uint64_t v);
+/* Reads a varint that must end before end; NULL if it does not, or is longer than 64 bits. */
+const uint8_t *get_varint(const uint8_t *p, const uint8_t *end, uint64_t *v);
+
+/* ---- keys --------------------------------------------------------------------------------- */
+
+struct key {
+	uint8_t bytes[KEY_MAX];
+	size_t size;
+};
+
+struct key key_store(void);
+struct key key_name(const char *name);
+struct key key_channel(uint32_t id);
+struct key key_head(uint32_t id, uint16_t lane);
+struct key key_block(uint32_t id, uint16_t lane, uint64_t offset, uint32_t part);
+struct key key_group(uint32_t id, uint16_t lane, const char *group);
+struct key key_run(uint32_t space, uint64_t first);
+struct key key_chunk(uint64_t blob, uint32_t part);
+struct key key_staging(uint64_t blob);
+struct key key_sweep(char kind, uint64_t number);
+
+/* Bytes of a key that all keys of the same (id, lane), space, blob have in common. */
+enum {
+	BLOCK_KEY = 19,
+	BLOCK_PREFIX = 7,
+	RUN_KEY = 13,
+	RUN_PREFIX = 5,
+	CHUNK_KEY = 13,
+	CHUNK_PREFIX = 9,
+	SWEEP_KEY = 10,
+	STAGING_KEY = 9,
+};
+
+/* ---- values ------------------------------------------------------------------------------- */
+
+struct store_record {		/* S */
+	uint32_t version;	/* FORMAT_VERSION */
+	uint64_t features;	/* bits that a reader must know; 0 */
+	uint8_t uuid[16];
+	int64_t created;
+	uint32_t next_id;	/* the next channel's number, or space */
+	uint64_t next_blob;
+	uint8_t create;		/* writers may create channels */
+	uint8_t sync;		/* enum lmq_sync; the default of writers */
+	uint64_t max_bytes;	/* 0: none */
+};
+enum { STORE_RECORD = 4 + 8 + 16 + 8 + 4 + 8 + 1 + 1 + 8 + 4 };
+
+enum limit {			/* numeric properties of a channel, by tag; absent: the default */
+	LIMIT_MAX_MESSAGE,
+	LIMIT_MAX_MESSAGES,
+	LIMIT_MAX_BYTES,
+	LIMIT_MAX_AGE,
+	LIMIT_WINDOW,
+	LIMIT_WINDOW_AGE,
+	LIMIT_SEALED,
+	LIMIT_COUNT
+};
+
+struct channel_record {		/* P */
+	uint8_t kind;		/* enum lmq_kind */
+	int64_t created;
+	char name[129];
+	uint32_t given;		/* bit n: limit[n] was set */
+	uint64_t limit[LIMIT_COUNT];	/* UINT64_MAX: none */
+};
+enum { CHANNEL_RECORD_MAX = 1 + 8 + 1 + 128 + 1 + LIMIT_COUNT * 9 + 4 };
+
+struct head_record {		/* H */
+	uint64_t first;		/* offset of the oldest message not dropped */
+	uint64_t end;		/* offset of the next message */
+	int64_t last_time;	/* of the newest message ever */
+	uint64_t bytes;		/* of records in the blocks that exist */
+	uint64_t sent_bytes;	/* ever */
+	uint64_t tail_offset;	/* key of the newest block; */
+	uint32_t tail_part;
+	uint16_t tail_used;	/* bytes of its value; 0: there is none */
+};
+enum { HEAD_RECORD = 8 * 6 + 4 + 2 + 4 };
+
+struct group_record {		/* G */
+	uint64_t next;		/* the first offset not yet settled by anybody */
+	uint64_t settled;	/* messages, ever */
+	uint32_t space;
+};
+enum { GROUP_RECORD = 8 + 8 + 4 + 4 };
+
+enum { RUN_RECORD = 8 + 4, NAME_RECORD = 4 + 4, STAGING_RECORD = 8 + 4, SWEEP_RECORD = 4 };
+
+/*
+ * A record's bytes with the CRC of key and value behind them, and back; _get returns false where the
+ * bytes are not such a record.
+ */
+size_t store_record_put(const struct store_record *r, const struct key *k, uint8_t *out);
+bool store_record_get(struct store_record *r, const struct key *k, const void *data, size_t size);
+size_t channel_record_put(const struct channel_record *r, const struct key *k, uint8_t *out);
+bool channel_record_get(struct channel_record *r, const struct key *k, const void *data, size_t size);
+size_t head_record_put(const struct head_record *r, const struct key *k, uint8_t *out);
+bool head_record_get(struct head_record *r, const struct key *k, const void *data, size_t size);
+size_t group_record_put(const struct group_record *r, const struct key *k, uint8_t *out);
+bool group_record_get(struct group_record *r, const struct key *k, const void *data, size_t size);
+/* A value that is one number: R (end), T (ns since 1970), C (id, as 4 bytes). */
+size_t number_put(uint64_t number, size_t width, const struct key *k, uint8_t *out);
+bool number_get(uint64_t *number, size_t width, const struct key *k, const void *data, size_t size);
+
+/* ---- blocks ------------------------------------------------------------------------------- */
+
+enum { BLOCK_HAS_BLOB = 1 };
+
+struct block {			/* L, decoded */
+	uint8_t flags;
+	uint16_t count;		/* records that begin here */
+	uint16_t skip;		/* bytes of payload that continue an earlier record */
+	int64_t base_time;	/* of the record before the first that begins here */
+	int64_t last_time;	/* of the last record that begins here, or base_time */
+	const uint8_t *payload;
+	size_t size;		/* of payload */
+};
+
+/* Writes the header of a block whose payload is in place behind it. */
+void block_seal(uint8_t *value, const struct block *b, const struct key *k);
+/* Checks everything, the CRC among it. */
+bool block_get(struct block *b, const void *key, size_t key_size, const void *value, size_t size);
+
+/* A chunk of a large body: CRC of key and bytes, then the bytes. */
+void chunk_seal(uint8_t *value, size_t size, const struct key *k);
+bool chunk_check(const void *value, size_t size, const struct key *k);
+
+/* ---- records ------------------------------------------------------------------------------ */
+
+enum { RECORD_KEY = 1, RECORD_FIELDS = 2, RECORD_BLOB = 4, RECORD_KNOWN = 7 };
+
+enum field_tag {
+	FIELD_TYPE = 1,
+	FIELD_PRIORITY,
+	FIELD_ID,
+	FIELD_HEADER,
+	FIELD_REPLY_TO,
+	FIELD_CORRELATION,
+};
+
+#endif

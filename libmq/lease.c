@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What is in flight: locks on the messages themselves.
+ *
+ * A receiver that takes messages locks their offsets, as a byte range of the control file at
+ * space << 32 | (offset mod 2^32), through a descriptor of its own. Nobody else can lock them, and the kernel
+ * gives them back in the instant the holder dies: no deadline, no heartbeat, no write to the disk before the
+ * message is out. Only the settling is a transaction; without it the message is as it was. That also makes a
+ * message that goes back cost nothing.
+ *
+ * Taking is a look and a try: the first part of a range that no other descriptor holds, then a lock on it,
+ * which fails harmlessly if somebody was faster. Who has the lock then looks into a fresh snapshot,
+ * since the message may have been settled between his look and his lock (receiver.c). Offsets 2^32 apart share
+ * a byte: the later one seems taken until the earlier one is settled.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+int lease_open(lmq_store *s, int *fd)
+{
+	/* A new open file description: a duplicate would share its locks. */
+	*fd = openat(s->directory, "control", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	return *fd < 0 ? fail_errno(s, s->path, errno) : 0;
+}
+
+static off_t lease_address(uint32_t space, uint64_t offset)
+{
+	return (off_t)((uint64_t)space << 32 | (offset & UINT32_MAX));
+}
+
+bool lease_take(int fd, uint32_t space, uint64_t first, uint64_t end, struct run *taken)
+{
+	uint64_t wrap = (first | UINT32_MAX) + 1;
+	if (end > wrap)
+		end = wrap;
+	while (first < end) {
+		off_t at = lease_address(space, first), start, stop;
+		uint64_t until = end;
+		if (range_taken(fd, at, (off_t)(end - first), &start, &stop)) {
+			if (start <= at) {
+				first += (uint64_t)(stop - at);
+				continue;
+			}
+			until = first + (uint64_t)(start - at);
+		}
+		if (range_lock(fd, at, (off_t)(until - first)) == 0) {
+			*taken = (struct run){ first, until };
+			return true;
+		}
+	}
+	return false;
+}
+
+void lease_give(int fd, uint32_t space, const struct run *r)
+{
+	if (r->end > r->first)
+		range_unlock(fd, lease_address(space, r->first), (off_t)(r->end - r->first));
+}

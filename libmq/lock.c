@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The gate and the writer lock.
+ *
+ * Gate: flock on the marker file around mdb_env_open and mdb_env_close. LMDB 0.9.24 sets its lock region up
+ * in steps that a kill can leave half done, with transaction number 0 in it; another opener that waited
+ * meanwhile would then write over the newest pages (F1). Behind the gate nobody waits inside LMDB: an opener
+ * killed halfway leaves a region that has no user, and the next one sets it up anew.
+ *
+ * Writer lock: a byte of the control file, taken before every mdb_txn_begin for writing. It has a deadline,
+ * which LMDB's mutex has not, and because the kernel gives it back at its holder's death, what has to be done
+ * between two writers (poison, F3) can be done under it. A waiter sleeps on the word writer, which
+ * the holder bumps after giving the lock back; a holder that was killed bumps nothing, so the sleep is cut at
+ * RECHECK. The word is only a hint: any value in it costs at most that time.
+ *
+ * Both are open file description locks, so they exclude threads and handles as well as processes, and are
+ * not lost when some other descriptor of the file is closed.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum { RECHECK = 20000000 };	/* ns */
+
+int gate_lock(lmq_store *s)
+{
+	while (flock(s->marker, LOCK_EX) != 0)
+		if (errno != EINTR)
+			return fail_errno(s, s->path, errno);
+	return 0;
+}
+
+void gate_unlock(lmq_store *s)
+{
+	flock(s->marker, LOCK_UN);
+}
+
+int range_lock(int fd, off_t start, off_t length)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = length };
+	return fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
+}
+
+void range_unlock(int fd, off_t start, off_t length)
+{
+	struct flock lock = { .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = length };
+	fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+bool range_taken(int fd, off_t start, off_t length, off_t *taken_start, off_t *taken_end)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = length };
+	if (fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK)
+		return false;
+	*taken_start = lock.l_start;
+	*taken_end = lock.l_len ? lock.l_start + lock.l_len : INT64_MAX;
+	return true;
+}
+
+int writer_lock(lmq_store *s, int64_t deadline)
+{
+	struct notify_word *word = &s->control->writer;
+	int rc;
+	for (;;) {
+		uint32_t seen = atomic_load(&word->sequence);
+		int64_t until;
+		rc = range_lock(s->control_fd, WRITER_LOCK, 1);
+		if (rc == 0)
+			return 0;
+		if (rc != EAGAIN && rc != EACCES && rc != EINTR)
+			return fail_errno(s, s->path, rc);
+		until = clock_monotonic();
+		if (until >= deadline)
+			return fail(s, LMQ_EBUSY, "%s: another process holds the store's writer lock", s->path);
+		until = until + RECHECK < deadline ? until + RECHECK : deadline;
+		atomic_fetch_add(&word->waiters, 1);
+		if (range_lock(s->control_fd, WRITER_LOCK, 1) == 0) {
+			atomic_fetch_sub(&word->waiters, 1);
+			return 0;
+		}
+		notify_wait(&word->sequence, seen, until);
+		atomic_fetch_sub(&word->waiters, 1);
+	}
+}
+
+void writer_unlock(lmq_store *s)
+{
+	range_unlock(s->control_fd, WRITER_LOCK, 1);
+	notify_wake(&s->control->writer);
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: ISC */
+/* The message codec: a message becomes a record (format.h) and back; validation. Pure functions. */
+#include "internal.h"
+
+#include <string.h>
+
+/* ---- validation --------------------------------------------------------------------------- */
+
+/* Valid UTF-8 (no surrogates, nothing overlong, at most U+10FFFF) without NUL: what JSON can carry back. */
+static bool text_valid(struct lmq_bytes b)
+{
+	const uint8_t *p = (const uint8_t *)b.data, *end = p + b.size;
+	while (p < end) {
+		uint32_t c = *p++, least;
+		int more;
+		if (c == 0)
+			return false;
+		if (c < 0x80)
+			continue;
+		more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
+		least = more == 3 ? 0x10000 : more == 2 ? 0x800 : 0x80;
+		if (c < 0xc2 || c > 0xf4 || end - p < more)
+			return false;
+		c &= 0x3fu >> more;
+		for (; more > 0; more--, p++) {
+			if ((*p & 0xc0) != 0x80)
+				return false;
+			c = c << 6 | (*p & 0x3f);
+		}
+		if (c < least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+			return false;
+	}
+	return true;
+}
+
+static bool short_text(struct lmq_bytes b, size_t most)
+{
+	return b.size <= most && (b.data || b.size == 0) && text_valid(b);
+}
+
+static const char *headers_wrong(const struct lmq_message *m, size_t *size)
+{
+	if (m->header_count > LMQ_HEADERS_MAX)
+		return "more than 128 headers";
+	for (size_t i = 0; i < m->header_count; i++) {
+		const struct lmq_header *h = &m->headers[i];
+		if (h->name.size == 0 || !short_text(h->name, LMQ_FIELD_MAX))
+			return "a header's name is not 1 to 255 bytes of UTF-8 without NUL";
+		if (!short_text(h->value, LMQ_FIELDS_MAX))
+			return "a header's value is not UTF-8 without NUL, or too long";
+		for (size_t j = 0; j < i; j++)
+			if (m->headers[j].name.size == h->name.size &&
+					memcmp(m->headers[j].name.data, h->name.data, h->name.size) == 0)
+				return "a header is given twice";
+		*size += h->name.size + h->value.size + 3 * VARINT_MAX;
+	}
+	return NULL;
+}
+
+static const char *wrong(const struct lmq_message *m)
+{
+	size_t size = m->key.size + m->type.size + m->id.size + m->reply_to.size + m->correlation.size;
+	const char *what;
+	if (!short_text(m->key, LMQ_KEY_MAX))
+		return "the key is not UTF-8 without NUL, or longer than 1024 bytes";
+	if (!short_text(m->type, LMQ_FIELD_MAX))
+		return "the type is not UTF-8 without NUL, or longer than 255 bytes";
+	if (!short_text(m->id, LMQ_FIELD_MAX))
+		return "the id is not UTF-8 without NUL, or longer than 255 bytes";
+	if (!short_text(m->reply_to, LMQ_FIELD_MAX))
+		return "reply_to is not UTF-8 without NUL, or longer than 255 bytes";
+	if (!short_text(m->correlation, LMQ_FIELD_MAX))
+		return "the correlation is not UTF-8 without NUL, or longer than 255 bytes";
+	if (m->priority < 0 || m->priority > LMQ_PRIORITY_MAX)
+		return "the priority is not 0 to 9";
+	what = headers_wrong(m, &size);
+	if (what)
+		return what;
+	return size > LMQ_FIELDS_MAX ? "key, headers and other fields are larger than 32 KiB" : NULL;
+}
+
+/* The common case has nothing to check. */
+static bool is_bare(const struct lmq_message *m)
+{
+	return !m->key.data && !m->type.data && !m->id.data && !m->reply_to.data && !m->correlation.data &&
+		m->header_count == 0 && m->priority == LMQ_PRIORITY_DEFAULT;
+}
+
+int message_check(const struct lmq_message *m, const char **what)
+{
+	*what = is_bare(m) ? NULL : wrong(m);
+	return *what ? LMQ_EDATA : 0;
+}
+
+/* ---- encoding ----------------------------------------------------------------------------- */
+
+static size_t field_size(struct lmq_bytes b)
+{
+	return b.data ? 1 + varint_size(b.size) + b.size : 0;
+}
+
+static size_t header_size(const struct lmq_header *h)
+{
+	return varint_size(h->name.size) + h->name.size + h->value.size;
+}
+
+static size_t fields_size(const struct lmq_message *m)
+{
+	size_t size;
+	if (is_bare(m))
+		return 0;
+	size = field_size(m->type) + field_size(m->id) + field_size(m->reply_to) + field_size(m->correlation);
+	if (m->priority != LMQ_PRIORITY_DEFAULT)
+		size += 3;
+	for (size_t i = 0; i < m->header_count; i++) {
+		size_t n = header_size(&m->headers[i]);
+		size += 1 + varint_size(n) + n;
+	}
+	return size;
+}
+
+size_t message_room(const struct lmq_message *m)
+{
+	return 4 * VARINT_MAX + 1 + m->key.size + fields_size(m) +
+		(m->body.size > BODY_INLINE_MAX ? 16 : m->body.size);
+}
+
+static uint8_t *put_bytes(uint8_t *p, struct lmq_bytes b)
+{
+	if (b.size)
+		memcpy(p, b.data, b.size);
+	return p + b.size;
+}
+
+static uint8_t *put_field(uint8_t *p, enum field_tag tag, struct lmq_bytes b)
+{
+	if (!b.data)
+		return p;
+	*p++ = (uint8_t)tag;
+	return put_bytes(put_varint(p, b.size), b);
+}
+
+static uint8_t *put_fields(uint8_t *p, const struct lmq_message *m)
+{
+	p = put_field(p, FIELD_TYPE, m->type);
+	if (m->priority != LMQ_PRIORITY_DEFAULT) {
+		*p++ = FIELD_PRIORITY;
+		*p++ = 1;
+		*p++ = (uint8_t)m->priority;
+	}
+	p = put_field(p, FIELD_ID, m->id);
+	p = put_field(p, FIELD_REPLY_TO, m->reply_to);
+	p = put_field(p, FIELD_CORRELATION, m->correlation);
+	for (size_t i = 0; i < m->header_count; i++) {
+		const struct lmq_header *h = &m->headers[i];
+		*p++ = FIELD_HEADER;
+		p = put_varint(p, header_size(h));
+		p = put_varint(p, h->name.size);
+		p = put_bytes(put_bytes(p, h->name), h->value);
+	}
+	return p;
+}
+
+uint8_t *message_encode(uint8_t *p, const struct lmq_message *m, uint64_t time_delta, const struct blob *blob)
+{
+	size_t fields = fields_size(m), size = 1 + varint_size(time_delta);
+	uint8_t flags = (uint8_t)((m->key.data ? RECORD_KEY : 0) | (fields ? RECORD_FIELDS : 0) |
+		(blob ? RECORD_BLOB : 0));
+	if (m->key.data)
+		size += varint_size(m->key.size) + m->key.size;
+	if (fields)
+		size += varint_size(fields) + fields;
+	size += blob ? 16 : m->body.size;
+	p = put_varint(p, size);
+	*p++ = flags;
+	p = put_varint(p, time_delta);
+	if (m->key.data)
+		p = put_bytes(put_varint(p, m->key.size), m->key);
+	if (fields)
+		p = put_fields(put_varint(p, fields), m);
+	if (blob)
+		return put64(put64(p, blob->number), blob->size);
+	return put_bytes(p, m->body);
+}
+
+uint8_t *message_shift(uint8_t *record, uint64_t time_delta)
+{
+	uint8_t head[2 * VARINT_MAX + 1], *p;
+	uint64_t size, old_delta;
+	const uint8_t *start = get_varint(record, record + VARINT_MAX, &size);
+	const uint8_t *rest = get_varint(start + 1, start + 1 + VARINT_MAX, &old_delta);
+	size += varint_size(time_delta) - (size_t)(rest - start - 1);
+	p = put_varint(head, size);
+	*p++ = *start;
+	p = put_varint(p, time_delta);
+	record = (uint8_t *)rest - (p - head);
+	memcpy(record, head, (size_t)(p - head));
+	return record;
+}
+
+/* ---- decoding ----------------------------------------------------------------------------- */
+
+/* A length and that many bytes. */
+static const uint8_t *get_bytes(const uint8_t *p, const uint8_t *end, struct lmq_bytes *b)
+{
+	uint64_t n;
+	p = get_varint(p, end, &n);
+	if (!p || n > (uint64_t)(end - p))
+		return NULL;
+	b->data = (const char *)p;
+	b->size = n;
+	return p + n;
+}
+
+static bool get_header(struct lmq_bytes field, struct lmq_header *h)
+{
+	const uint8_t *p = (const uint8_t *)field.data, *end = p + field.size;
+	p = get_bytes(p, end, &h->name);
+	if (!p)
+		return false;
+	h->value = (struct lmq_bytes){ (const char *)p, (size_t)(end - p) };
+	return true;
+}
+
+static bool get_field(unsigned tag, struct lmq_bytes field, struct lmq_message *m, struct lmq_header *headers)
+{
+	switch (tag) {
+	case FIELD_TYPE:
+		m->type = field;
+		return true;
+	case FIELD_PRIORITY:
+		m->priority = field.size == 1 ? *field.data : -1;
+		return m->priority >= 0 && m->priority <= LMQ_PRIORITY_MAX;
+	case FIELD_ID:
+		m->id = field;
+		return true;
+	case FIELD_REPLY_TO:
+		m->reply_to = field;
+		return true;
+	case FIELD_CORRELATION:
+		m->correlation = field;
+		return true;
+	case FIELD_HEADER:
+		return m->header_count < LMQ_HEADERS_MAX && get_header(field, &headers[m->header_count++]);
+	default:
+		return true;
+	}
+}
+
+static bool get_fields(struct lmq_bytes fields, struct lmq_message *m, struct lmq_header *headers)
+{
+	const uint8_t *p = (const uint8_t *)fields.data, *end = p + fields.size;
+	while (p && p < end) {
+		struct lmq_bytes field;
+		unsigned tag = *p;
+		p = get_bytes(p + 1, end, &field);
+		if (p && !get_field(tag, field, m, headers))
+			return false;
+	}
+	m->headers = headers;
+	return p != NULL;
+}
+
+static bool get_blob(const uint8_t *p, const uint8_t *end, struct blob *blob)
+{
+	if (end - p != 16)
+		return false;
+	blob->number = get64(p);
+	blob->size = get64(p + 8);
+	return blob->size > 0 && blob->size < (uint64_t)1 << 40;
+}
+
+bool message_decode(const uint8_t *p, const uint8_t *end, struct lmq_message *m, struct lmq_header *headers,
+	struct blob *blob)
+{
+	unsigned flags = *p++;
+	uint64_t delta;
+	struct lmq_bytes fields;
+	memset(m, 0, sizeof *m);
+	m->priority = LMQ_PRIORITY_DEFAULT;
+	blob->size = 0;
+	p = get_varint(p, end, &delta);
+	if (!p || flags & ~(unsigned)RECORD_KNOWN)
+		return false;
+	m->time = (int64_t)delta;
+	if (flags & RECORD_KEY && !(p = get_bytes(p, end, &m->key)))
+		return false;
+	if (flags & RECORD_FIELDS && !((p = get_bytes(p, end, &fields)) && get_fields(fields, m, headers)))
+		return false;
+	if (flags & RECORD_BLOB) {
+		if (!get_blob(p, end, blob))
+			return false;
+		m->body.size = blob->size;
+		return true;
+	}
+	m->body = (struct lmq_bytes){ (const char *)p, (size_t)(end - p) };
+	return true;
+}
+
+bool message_skim(const uint8_t *p, const uint8_t *end, uint64_t *delta, struct blob *blob)
+{
+	unsigned flags = *p++;
+	p = get_varint(p, end, delta);
+	blob->size = 0;
+	if (!p)
+		return false;
+	return !(flags & RECORD_BLOB) || (end - p >= 16 && get_blob(end - 16, end, blob));
+}

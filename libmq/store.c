@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Opening and closing a store.
+ *
+ * The directory is opened once, without following a symbolic link, and everything else relative to it: LMDB
+ * gets /proc/self/fd/N, so nobody can swap the path under us. Order: owner and filesystem; the marker
+ * (version; its flock is the gate); then, behind the gate: control file, a look at the data file, LMDB.
+ * A kill at any point leaves nothing but locks, which the kernel gives back.
+ *
+ * The environment is one large sparse map, the same for every store, because a map cannot grow while
+ * others read; where address space is limited (RLIMIT_AS, valgrind) smaller ones are tried.
+ *
+ * When LMDB's lock region is beyond repair (its recovery of a mutex failed in some process, F4) that process
+ * raises control->generation. From then on everybody closes at their next step, and nobody opens before all
+ * have closed: then LMDB sets the region up anew for the first one, who notes that in control->repaired. A
+ * process that does not come to a next step keeps the others waiting, until their patience ends.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_READERS = 1022, REOPEN_PAUSE = 2000000 };	/* ns */
+
+/* LMDB loses its locks when a process opens a store twice and closes one, so the process keeps a list. */
+static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
+static lmq_store *open_list;
+
+static int list_add(lmq_store *s)
+{
+	int rc = 0;
+	pthread_mutex_lock(&open_lock);
+	for (lmq_store *o = open_list; o; o = o->next_open)
+		if (o->device == s->device && o->inode == s->inode && o->pid == s->pid)
+			rc = fail(s, LMQ_EINVAL, "%s: this process has the store open already", s->path);
+	if (rc == 0) {
+		s->next_open = open_list;
+		open_list = s;
+	}
+	pthread_mutex_unlock(&open_lock);
+	return rc;
+}
+
+static void list_remove(lmq_store *s)
+{
+	pthread_mutex_lock(&open_lock);
+	for (lmq_store **o = &open_list; *o; o = &(*o)->next_open)
+		if (*o == s) {
+			*o = s->next_open;
+			break;
+		}
+	pthread_mutex_unlock(&open_lock);
+}
+
+char *descriptor_path(char buffer[32], int fd)
+{
+	snprintf(buffer, 32, "/proc/self/fd/%d", fd);
+	return buffer;
+}
+
+/* ---- the environment ------------------------------------------------------------------------ */
+
+static size_t map_limit(void)
+{
+	struct rlimit limit;
+	size_t largest = (size_t)1 << 40;
+	if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur / 2 < largest)
+		largest = limit.rlim_cur / 2;
+	return largest & ~(size_t)0xffff;
+}
+
+static void close_on_exec(MDB_env *env)
+{
+	int fd;
+	if (mdb_env_get_fd(env, &fd) == 0)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+static int environment_try(lmq_store *s, size_t map_size)
+{
+	char path[32];
+	unsigned flags = MDB_NOTLS | (s->read_only ? MDB_RDONLY : 0);
+	int rc = mdb_env_create(&s->env);
+	if (rc == 0)
+		rc = mdb_env_set_mapsize(s->env, map_size);
+	if (rc == 0)
+		rc = mdb_env_set_maxreaders(s->env, MAX_READERS);
+	if (rc == 0)
+		rc = mdb_env_open(s->env, descriptor_path(path, s->directory), flags, 0600);
+	if (rc != 0) {
+		mdb_env_close(s->env);
+		s->env = NULL;
+		return rc;
+	}
+	close_on_exec(s->env);
+	s->map_size = map_size;
+	return 0;
+}
+
+/* Behind the gate. Signals are blocked: LMDB takes an interrupted open for a failure. */
+static int environment_map(lmq_store *s)
+{
+	sigset_t all, old;
+	int rc = ENOMEM;
+	const size_t least = (size_t)1 << 24;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	for (size_t size = map_limit(); size >= least && (rc == ENOMEM || rc == EINVAL); size /= 8)
+		rc = environment_try(s, size);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return rc == 0 ? 0 : fail_lmdb(s, s->path, rc);
+}
+
+/* Whether LMDB's lock region may still be the one that was given up. */
+static bool region_void(lmq_store *s)
+{
+	if (s->generation == atomic_load(&s->control->repaired))
+		return false;
+	if (control_in_use(s))
+		return true;
+	atomic_store(&s->control->repaired, s->generation);
+	return false;
+}
+
+int environment_open(lmq_store *s)
+{
+	int dead, rc = gate_lock(s);
+	if (rc != 0)
+		return rc;
+	if (!s->control)
+		rc = control_open(s);
+	if (rc == 0)
+		rc = inspect_data(s);
+	if (rc == 0) {
+		s->generation = atomic_load(&s->control->generation);
+		rc = region_void(s) ? EAGAIN : environment_map(s);
+	}
+	gate_unlock(s);
+	/* Slots of killed readers keep old pages in use. */
+	if (rc == 0 && !s->read_only && mdb_reader_check(s->env, &dead) == ENOTRECOVERABLE) {
+		environment_close(s);
+		return ENOTRECOVERABLE;
+	}
+	return rc;
+}
+
+void environment_close(lmq_store *s)
+{
+	if (!s->env)
+		return;
+	snapshot_drop_all(s);
+	gate_lock(s);
+	mdb_env_close(s->env);
+	s->env = NULL;
+	s->table = 0;
+	gate_unlock(s);
+}
+
+/* ---- again (F4) ------------------------------------------------------------------------------- */
+
+/* Once for each environment that failed, however many find that out. */
+static void raise_generation(lmq_store *s)
+{
+	uint32_t ours = s->generation;
+	if (atomic_compare_exchange_strong(&s->control->generation, &ours, ours + 1))
+		notify_everybody(s);
+}
+
+int store_reopen(lmq_store *s)
+{
+	int64_t deadline = lmq_deadline(s->patience), now;
+	_Atomic uint32_t never = 0;
+	int rc;
+	for (;;) {
+		environment_close(s);
+		rc = environment_open(s);
+		if (rc == ENOTRECOVERABLE)
+			raise_generation(s);
+		else if (rc != EAGAIN)
+			return rc;
+		now = clock_monotonic();
+		if (now >= deadline)
+			return fail(s, LMQ_EBUSY, "%s: the store has to be closed by every process that uses it", s->path);
+		notify_wait(&never, 0, now + REOPEN_PAUSE);
+	}
+}
+
+int store_recover(lmq_store *s)
+{
+	raise_generation(s);
+	return store_reopen(s);
+}
+
+int store_ready(lmq_store *s)
+{
+	if (s->pid != getpid())
+		return fail(s, LMQ_EFORK, "%s: the store was opened by another process", s->path);
+	if (!s->env || s->generation != atomic_load(&s->control->generation))
+		return store_reopen(s);
+	return 0;
+}
+
+/* ---- open and close --------------------------------------------------------------------------- */
+
+static int marker_check(lmq_store *s)
+{
+	char text[64];
+	unsigned version;
+	ssize_t n = pread(s->marker, text, sizeof text - 1, 0);
+	if (n < 0)
+		return fail_errno(s, s->path, errno);
+	text[n] = '\0';
+	if (sscanf(text, MARKER_TEXT "%u\n", &version) != 1)
+		return fail_damaged(s, MARKER_NAME " is not a marker of a store");
+	if (version != FORMAT_VERSION) {
+		fail(s, LMQ_EFORMAT, "%s: a store of format %u; this program knows format %d", s->path, version,
+			FORMAT_VERSION);
+		fail_hint(s, "use a newer version of the mq tools");
+		return LMQ_EFORMAT;
+	}
+	return 0;
+}
+
+static int marker_open(lmq_store *s)
+{
+	s->marker = openat(s->directory, MARKER_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (s->marker < 0 && errno == ENOENT)
+		return fail(s, LMQ_ENOENT, "%s: not a store", s->path);
+	if (s->marker < 0)
+		return fail_errno(s, s->path, errno);
+	return marker_check(s);
+}
+
+static int directory_open(lmq_store *s)
+{
+	struct stat st;
+	s->directory = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (s->directory < 0 && (errno == ENOTDIR || errno == ELOOP)) {
+		if (lstat(s->path, &st) == 0 && S_ISLNK(st.st_mode))
+			return fail(s, LMQ_EACCES, "%s: a symbolic link; name the store's own directory", s->path);
+		return fail(s, LMQ_ENOENT, "%s: not a directory", s->path);
+	}
+	if (s->directory < 0 || fstat(s->directory, &st) != 0)
+		return fail_errno(s, s->path, errno);
+	s->device = st.st_dev;
+	s->inode = st.st_ino;
+	return 0;
+}
+
+static int store_enter(lmq_store *s)
+{
+	int rc = directory_open(s);
+	if (rc == 0)
+		rc = inspect_owner(s, s->directory);
+	if (rc == 0)
+		rc = inspect_files(s);
+	if (rc == 0)
+		rc = marker_open(s);
+	if (rc == 0)
+		rc = inspect_filesystem(s, s->directory);
+	return rc;
+}
+
+static void store_leave(lmq_store *s)
+{
+	if (s->marker >= 0)
+		close(s->marker);
+	if (s->directory >= 0)
+		close(s->directory);
+	s->marker = s->directory = -1;
+}
+
+static int store_open(lmq_store *s, unsigned flags)
+{
+	int rc = store_enter(s);
+	if (rc == LMQ_ENOENT && flags & LMQ_CREATE) {
+		store_leave(s);
+		rc = store_create(s, s->path);
+		if (rc == 0)
+			rc = store_enter(s);
+	}
+	if (rc == 0)
+		rc = list_add(s);
+	if (rc == 0)
+		rc = store_reopen(s);
+	return rc;
+}
+
+int lmq_store_open(const char *path, const struct lmq_store_options *options, lmq_store **store)
+{
+	lmq_store *s = calloc(1, sizeof *s);
+	unsigned flags = options ? options->flags : 0;
+	*store = s;
+	if (!s)
+		return LMQ_ENOMEM;
+	s->directory = s->marker = s->control_fd = -1;
+	s->pid = getpid();
+	s->read_only = flags & LMQ_READ_ONLY;
+	s->patience = options && options->patience > 0 ? options->patience : INT64_C(30000000000);
+	s->path = strdup(path);
+	s->reserve = malloc(RESERVE);
+	if (!s->path || !s->reserve)
+		return fail(s, LMQ_ENOMEM, "%s: out of memory", path);
+	return store_open(s, flags);
+}
+
+void lmq_store_close(lmq_store *s)
+{
+	if (!s)
+		return;
+	if (s->pid == getpid())
+		environment_close(s);
+	list_remove(s);
+	control_close(s);
+	store_leave(s);
+	free(s->reserve);
+	free(s->path);
+	free(s);
+}
+
+bool lmq_store_created(const lmq_store *s)
+{
+	return s->created;
+}

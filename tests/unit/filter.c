@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: ISC */
+/* Conditions on messages. */
+#include "unit.h"
+
+#include "libmq.h"
+
+#define BYTES(text) { text, sizeof(text) - 1 }
+
+static const struct lmq_header headers[] = {
+	{ BYTES("trace"), BYTES("ab-17") },
+	{ BYTES("empty"), BYTES("") },
+	{ BYTES("path"), BYTES("/a/b.c") },
+};
+
+static const struct lmq_message keyed = {
+	.key = BYTES("eu.c42"), .headers = headers, .header_count = 3,
+};
+static const struct lmq_message bare = LMQ_MESSAGE_INIT;
+static const struct lmq_message empty_key = { .key = BYTES("") };
+
+/*
+ * Whether a filter with that key pattern and those header conditions, each NULL for none, takes
+ * m.
+ */
+static bool takes(const char *key, const char *first, const char *more, const struct lmq_message *m)
+{
+	lmq_filter *filter = NULL;
+	const char *reason;
+	bool match;
+
+	CHECK(lmq_filter_open(&filter) == 0);
+	if (key)
+		CHECK(lmq_filter_key(filter, key, &reason) == 0);
+	if (first)
+		CHECK(lmq_filter_header(filter, first, &reason) == 0);
+	if (more)
+		CHECK(lmq_filter_header(filter, more, &reason) == 0);
+	match = lmq_filter_match(filter, m);
+	lmq_filter_close(filter);
+	return match;
+}
+
+TEST(nothing, "a filter without conditions, and no filter, take every message")
+{
+	CHECK(takes(NULL, NULL, NULL, &keyed));
+	CHECK(takes(NULL, NULL, NULL, &bare));
+	CHECK(lmq_filter_match(NULL, &bare));
+	lmq_filter_close(NULL);
+}
+
+TEST(keys, "the key has to match the pattern")
+{
+	CHECK(takes("eu.c42", NULL, NULL, &keyed));
+	CHECK(takes("eu.*", NULL, NULL, &keyed));
+	CHECK(takes("eu.#", NULL, NULL, &keyed));
+	CHECK(takes("+.c4?", NULL, NULL, &keyed));
+	CHECK(!takes("eu", NULL, NULL, &keyed));
+	CHECK(!takes("eu.c421", NULL, NULL, &keyed));
+	CHECK(!takes("eu.c4", NULL, NULL, &keyed));
+	CHECK(!takes("us.#", NULL, NULL, &keyed));
+}
+
+TEST(keyless, "a message without key matches only #, and an empty key is one empty word")
+{
+	CHECK(takes("#", NULL, NULL, &bare));
+	CHECK(!takes("*", NULL, NULL, &bare));
+	CHECK(!takes("+", NULL, NULL, &bare));
+	CHECK(!takes("a", NULL, NULL, &bare));
+	CHECK(!takes("a.#", NULL, NULL, &bare));
+	CHECK(takes("#", NULL, NULL, &empty_key));
+	CHECK(takes("+", NULL, NULL, &empty_key));
+	CHECK(!takes("?", NULL, NULL, &empty_key));
+}
+
+TEST(header_conditions, "every header condition has to match")
+{
+	CHECK(takes(NULL, "trace=ab-17", NULL, &keyed));
+	CHECK(takes(NULL, "trace=ab*", NULL, &keyed));
+	CHECK(takes(NULL, "trace=*", "path=/a/*", &keyed));
+	CHECK(takes("eu.#", "trace=ab-[0-9]7", "empty=", &keyed));
+	CHECK(takes(NULL, "path=/*c", NULL, &keyed));
+	CHECK(!takes(NULL, "trace=ab", NULL, &keyed));
+	CHECK(!takes(NULL, "trace=ab*", "path=/b*", &keyed));
+	CHECK(!takes(NULL, "trace=ab*", "trace=*8", &keyed));
+	CHECK(!takes("us", "trace=ab*", NULL, &keyed));
+}
+
+TEST(header_absent, "a header that is not there matches nothing, one that is empty matches *")
+{
+	CHECK(takes(NULL, "empty=*", NULL, &keyed));
+	CHECK(!takes(NULL, "empty=?", NULL, &keyed));
+	CHECK(!takes(NULL, "absent=*", NULL, &keyed));
+	CHECK(!takes(NULL, "absent=", NULL, &keyed));
+	CHECK(!takes(NULL, "Trace=*", NULL, &keyed));
+	CHECK(!takes(NULL, "trac=*", NULL, &keyed));
+	CHECK(!takes(NULL, "trace=*", NULL, &bare));
+}
+
+TEST(equals, "the value begins behind the first =")
+{
+	static const struct lmq_header header = { BYTES("a"), BYTES("b=c") };
+	const struct lmq_message message = { .headers = &header, .header_count = 1 };
+
+	CHECK(takes(NULL, "a=b=c", NULL, &message));
+	CHECK(takes(NULL, "a=?=?", NULL, &message));
+	CHECK(!takes(NULL, "a=c", NULL, &message));
+}
+
+TEST(refused, "conditions that are not valid are refused with a reason and change nothing")
+{
+	static const char *const conditions[] = { "", "trace", "=x", "a=[[:digit:]]" };
+	char name[LMQ_FIELD_MAX + 3];
+	lmq_filter *filter = NULL;
+	const char *reason;
+
+	REQUIRE(lmq_filter_open(&filter) == 0);
+	for (size_t i = 0; i < sizeof(conditions) / sizeof(conditions[0]); i++) {
+		reason = NULL;
+		CHECK_ROW(lmq_filter_header(filter, conditions[i], &reason) == LMQ_EINVAL && reason,
+			conditions[i]);
+	}
+	memset(name, 'n', sizeof(name));
+	memcpy(name + LMQ_FIELD_MAX + 1, "=", 2);
+	CHECK(lmq_filter_header(filter, name, &reason) == LMQ_EINVAL && reason);
+	reason = NULL;
+	CHECK(lmq_filter_key(filter, "a#", &reason) == LMQ_EINVAL && reason);
+	CHECK(lmq_filter_match(filter, &bare));
+	CHECK(lmq_filter_key(filter, "a", &reason) == 0);
+	CHECK(lmq_filter_key(filter, "b", &reason) == LMQ_EINVAL && reason);
+	CHECK(!lmq_filter_match(filter, &bare));
+	lmq_filter_close(filter);
+}
+
+UNIT_MAIN

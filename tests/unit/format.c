@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: ISC */
+/* The bytes of keys, records and blocks. */
+#include "unit.h"
+
+#include "format.h"
+#include "libmq.h"
+
+TEST(varints, "varints of all lengths come back, and cut ones are refused")
+{
+	for (unsigned bits = 0; bits < 64; bits++)
+		for (int i = -1; i <= 1; i++) {
+			uint64_t v = (UINT64_C(1) << bits) + (uint64_t)(int64_t)i, got = 0;
+			uint8_t bytes[VARINT_MAX];
+			uint8_t *end = put_varint(bytes, v);
+			CHECK((size_t)(end - bytes) == varint_size(v));
+			CHECK(get_varint(bytes, end, &got) == end && got == v);
+			CHECK(get_varint(bytes, end - 1, &got) == NULL);
+		}
+}
+
+TEST(long_varint, "a varint of more than 64 bits is refused")
+{
+	const uint8_t bytes[] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02 };
+	uint64_t v;
+	CHECK(get_varint(bytes, bytes + sizeof bytes, &v) == NULL);
+	CHECK(get_varint(bytes, bytes, &v) == NULL);
+}
+
+static int compare(struct key a, struct key b)
+{
+	size_t n = a.size < b.size ? a.size : b.size;
+	int c = memcmp(a.bytes, b.bytes, n);
+	return c ? c : (a.size > b.size) - (a.size < b.size);
+}
+
+TEST(key_order, "blocks sort by channel, lane, offset and part")
+{
+	CHECK(compare(key_block(1, 0, 9, 9), key_block(2, 0, 0, 0)) < 0);
+	CHECK(compare(key_block(1, 0, 9, 9), key_block(1, 1, 0, 0)) < 0);
+	CHECK(compare(key_block(1, 0, 255, 0), key_block(1, 0, 256, 0)) < 0);
+	CHECK(compare(key_block(1, 0, 7, 0xffff), key_block(1, 0, 8, 0)) < 0);
+	CHECK(compare(key_run(3, UINT32_MAX), key_run(3, UINT64_C(1) << 32)) < 0);
+	CHECK(key_block(1, 0, 9, 9).size == BLOCK_KEY && key_run(1, 1).size == RUN_KEY);
+	CHECK(key_chunk(1, 1).size == CHUNK_KEY && key_sweep('b', 1).size == SWEEP_KEY);
+	CHECK(key_staging(1).size == STAGING_KEY);
+}
+
+TEST(records, "records come back, and no flipped bit or cut is accepted")
+{
+	struct head_record head = { 3, 17, 1234567890123456789, 99, 1000, 16, 2, 500 }, h;
+	struct group_record group = { 12, 11, 7 }, g;
+	struct key hk = key_head(5, 0), gk = key_group(5, 0, "readers");
+	uint8_t bytes[HEAD_RECORD];
+	size_t size = head_record_put(&head, &hk, bytes);
+	REQUIRE(size == HEAD_RECORD);
+	CHECK(head_record_get(&h, &hk, bytes, size));
+	CHECK(h.first == 3 && h.end == 17 && h.last_time == head.last_time && h.bytes == 99 && h.sent_bytes == 1000);
+	CHECK(h.tail_offset == 16 && h.tail_part == 2 && h.tail_used == 500);
+	for (size_t i = 0; i < size * 8; i++) {
+		bytes[i / 8] ^= (uint8_t)(1u << i % 8);
+		CHECK(!head_record_get(&h, &hk, bytes, size));
+		bytes[i / 8] ^= (uint8_t)(1u << i % 8);
+	}
+	for (size_t i = 0; i < size; i++)
+		CHECK(!head_record_get(&h, &hk, bytes, i));
+	hk = key_head(6, 0);
+	CHECK(!head_record_get(&h, &hk, bytes, size));
+	size = group_record_put(&group, &gk, bytes);
+	CHECK(size == GROUP_RECORD && group_record_get(&g, &gk, bytes, size));
+	CHECK(g.next == 12 && g.settled == 11 && g.space == 7);
+}
+
+TEST(channels, "a channel's record keeps its name and the properties that were set")
+{
+	struct channel_record r = { .kind = LMQ_STREAM, .created = 5, .name = "orders.eu" }, got;
+	struct key k = key_channel(9);
+	uint8_t bytes[CHANNEL_RECORD_MAX];
+	size_t size;
+	r.given = 1u << LIMIT_MAX_AGE | 1u << LIMIT_SEALED;
+	r.limit[LIMIT_MAX_AGE] = 77;
+	r.limit[LIMIT_SEALED] = 1;
+	size = channel_record_put(&r, &k, bytes);
+	REQUIRE(channel_record_get(&got, &k, bytes, size));
+	CHECK(got.kind == LMQ_STREAM && got.created == 5 && strcmp(got.name, "orders.eu") == 0);
+	CHECK(got.given == r.given && got.limit[LIMIT_MAX_AGE] == 77 && got.limit[LIMIT_SEALED] == 1);
+	for (size_t i = 0; i < size; i++)
+		CHECK(!channel_record_get(&got, &k, bytes, i));
+}
+
+TEST(blocks, "a block is accepted under its own key only, and with no bit flipped")
+{
+	uint8_t value[BLOCK_HEADER + 100];
+	struct block b = { .count = 3, .skip = 10, .base_time = 5, .last_time = 9, .size = 100 }, got;
+	struct key k = key_block(1, 0, 40, 0), other = key_block(1, 0, 41, 0);
+	memset(value, 0x5a, sizeof value);
+	block_seal(value, &b, &k);
+	REQUIRE(block_get(&got, k.bytes, k.size, value, sizeof value));
+	CHECK(got.count == 3 && got.skip == 10 && got.base_time == 5 && got.last_time == 9 && got.size == 100);
+	CHECK(!block_get(&got, other.bytes, other.size, value, sizeof value));
+	CHECK(!block_get(&got, k.bytes, k.size, value, sizeof value - 1));
+	for (size_t i = 0; i < sizeof value * 8; i++) {
+		value[i / 8] ^= (uint8_t)(1u << i % 8);
+		CHECK(!block_get(&got, k.bytes, k.size, value, sizeof value));
+		value[i / 8] ^= (uint8_t)(1u << i % 8);
+	}
+}
+
+UNIT_MAIN
