@@ -101,6 +101,10 @@ lmq_store *store_open(unsigned flags);
 lmq_store *store_open_if_there(void);
 /* Opens a channel, or dies; notice if created: "created queue 'jobs'". */
 lmq_channel *channel_open(lmq_store *store, const char *name, enum lmq_kind kind, unsigned flags);
+/* "full" or "relaxed", or dies with 64; option names where it was said. */
+enum lmq_sync sync_parse(const char *option, const char *text);
+/* What $MQ_SYNC says; LMQ_SYNC_DEFAULT if it is not set. */
+enum lmq_sync sync_environment(void);
 
 /* ---- interrupt.c: signals end a tool between messages, never inside one ------------------------- */
 

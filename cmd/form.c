@@ -289,7 +289,8 @@ static const struct lmq_message *message_copy(const struct lmq_message *message,
 	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
 		if (fields[i]->data == NULL)
 			continue;
-		memcpy(to, fields[i]->data, fields[i]->size);
+		if (fields[i]->size > 0)
+			memcpy(to, fields[i]->data, fields[i]->size);
 		fields[i]->data = to;
 		to += fields[i]->size;
 	}

@@ -39,6 +39,7 @@ enum {
 
 static struct selection selection = { .count = UINT64_MAX, .wait = -1 };
 static struct form form = { .delivery = true };
+static enum lmq_sync durability;		/* of the acknowledgements */
 
 static const char *name;
 static lmq_store *store;
@@ -64,6 +65,7 @@ static void settle_options(void)
 		selection.count = selection.drain || selection.follow ? UINT64_MAX : 1;
 	if (selection.wait < 0)
 		selection.wait = selection.follow ? LMQ_FOREVER : 0;
+	durability = sync_environment();
 	form.channel = name;
 	form_ready(&form);
 }
@@ -143,7 +145,7 @@ static int deliver(size_t count)
 		status = OUTPUT_FAILED;
 	done = (size_t)(output_completed() - before);
 	if (done > 0) {
-		settled = lmq_receiver_settle(receiver, done, LMQ_SYNC_DEFAULT);
+		settled = lmq_receiver_settle(receiver, done, durability);
 		deadline = -1;
 	}
 	taken += done;

@@ -38,7 +38,7 @@ static const struct tool tool = {
 };
 
 #define SECOND INT64_C(1000000000)
-#define EARLY INT64_C(1000000)	/* with --rate: a message may leave this much early, so that many leave at once */
+#define EARLY INT64_C(1000000)	/* with --rate: how early a message may leave, so that many leave at once */
 
 static struct selection selection = { .count = UINT64_MAX, .wait = -1 };
 static struct range range = RANGE_INIT;

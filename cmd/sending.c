@@ -129,15 +129,6 @@ static void delimiter_set(const char *text)
 		delimiter, size);
 }
 
-static enum lmq_sync sync_parse(const char *option, const char *text)
-{
-	if (strcmp(text, "full") == 0)
-		return LMQ_SYNC_FULL;
-	if (strcmp(text, "relaxed") == 0)
-		return LMQ_SYNC_RELAXED;
-	die_usage("%s: '%s' is neither full nor relaxed", option, text);
-}
-
 /* Options that say something about every message; false if it is another. */
 static bool field_option(int key, const char *argument)
 {
@@ -207,7 +198,6 @@ static void handle(int key, char *argument)
 /* What only the whole command line shows. */
 static void check(int operands, const char *name)
 {
-	const char *sync = getenv("MQ_SYNC");
 	size_t given = asked.file_count + (size_t)(operands > 1 ? operands - 1 : 0);
 
 	if (operands == 0)
@@ -219,8 +209,8 @@ static void check(int operands, const char *name)
 			asked.file_count > 0 ? "--file" : "a BODY");
 	if (given > 1 && asked.message.id.data != NULL)
 		die_usage("--id: an id names one message, but %zu are given", given);
-	if (asked.sync == LMQ_SYNC_DEFAULT && sync != NULL && *sync != '\0')
-		asked.sync = sync_parse("MQ_SYNC", sync);
+	if (asked.sync == LMQ_SYNC_DEFAULT)
+		asked.sync = sync_environment();
 	for (size_t i = 0; i < asked.file_count; i++)
 		file_check(asked.files[i]);
 }

@@ -158,3 +158,19 @@ lmq_channel *channel_open(lmq_store *store, const char *name, enum lmq_kind kind
 		notice("created %s '%s'", lmq_kind_name(lmq_channel_kind(channel)), name);
 	return channel;
 }
+
+enum lmq_sync sync_parse(const char *option, const char *text)
+{
+	if (strcmp(text, "full") == 0)
+		return LMQ_SYNC_FULL;
+	if (strcmp(text, "relaxed") == 0)
+		return LMQ_SYNC_RELAXED;
+	die_usage("%s: '%s' is neither full nor relaxed", option, text);
+}
+
+enum lmq_sync sync_environment(void)
+{
+	const char *text = getenv("MQ_SYNC");
+
+	return text != NULL && *text != '\0' ? sync_parse("MQ_SYNC", text) : LMQ_SYNC_DEFAULT;
+}

@@ -17,7 +17,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -71,10 +70,18 @@ static int site_free(lmq_store *s, const struct site *site)
 	return rc;
 }
 
+static int site_leave(struct site *site, int rc)
+{
+	close(site->directory);
+	site->directory = -1;
+	return rc;
+}
+
 /* Locks the directory beside, our own or one that a killed creator left. */
 static int site_lock(lmq_store *s, struct site *site)
 {
 	struct stat mine, there;
+	int rc;
 	for (;;) {
 		if (mkdirat(site->parent, site->building, 0700) != 0 && errno != EEXIST)
 			return fail_create(s, errno);
@@ -84,16 +91,17 @@ static int site_lock(lmq_store *s, struct site *site)
 			return fail_create(s, errno);
 		if (site->directory < 0)
 			continue;
-		while (flock(site->directory, LOCK_EX) != 0)
-			if (errno != EINTR)
-				return fail_create(s, errno);
+		rc = file_lock(s, site->directory);
+		if (rc == 0)
+			rc = inspect_owner(s, site->directory);
+		if (rc != 0)
+			return site_leave(site, rc);
 		/* It may have been renamed into place while we waited. */
 		if (fstat(site->directory, &mine) == 0 &&
 				fstatat(site->parent, site->building, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
 				mine.st_ino == there.st_ino && mine.st_dev == there.st_dev)
-			return inspect_owner(s, site->directory);
-		close(site->directory);
-		site->directory = -1;
+			return 0;
+		site_leave(site, 0);
 		if (fstatat(site->parent, site->target, &there, AT_SYMLINK_NOFOLLOW) == 0)
 			return LMQ_EEXIST;
 	}
@@ -244,10 +252,10 @@ int store_create(lmq_store *s, const char *path)
 	int rc = site_open(s, path, &site);
 	if (rc == 0)
 		rc = site_free(s, &site);
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &old);
 	if (rc == 0)
 		rc = site_lock(s, &site);
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
 	if (rc == 0)
 		rc = site_build(s, &site);
 	if (rc == 0)

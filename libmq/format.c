@@ -25,7 +25,7 @@ size_t varint_size(uint64_t v)
 	return n;
 }
 
-const uint8_t *get_varint(const uint8_t *p, const uint8_t *end, uint64_t *v)
+const uint8_t *get_long_varint(const uint8_t *p, const uint8_t *end, uint64_t *v)
 {
 	uint64_t r = 0;
 	for (unsigned shift = 0; p < end && shift < 64; shift += 7) {

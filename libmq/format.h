@@ -125,8 +125,17 @@ enum { VARINT_MAX = 10 };
 
 uint8_t *put_varint(uint8_t *p, uint64_t v);
 size_t varint_size(uint64_t v);
+const uint8_t *get_long_varint(const uint8_t *p, const uint8_t *end, uint64_t *v);
+
 /* Reads a varint that must end before end; NULL if it does not, or is longer than 64 bits. */
-const uint8_t *get_varint(const uint8_t *p, const uint8_t *end, uint64_t *v);
+static inline const uint8_t *get_varint(const uint8_t *p, const uint8_t *end, uint64_t *v)
+{
+	if (p < end && *p < 0x80) {
+		*v = *p;
+		return p + 1;
+	}
+	return get_long_varint(p, end, v);
+}
 
 /* ---- keys --------------------------------------------------------------------------------- */
 

@@ -70,6 +70,7 @@ bool control_in_use(lmq_store *s);
 
 /* ---- lock.c ------------------------------------------------------------------------------- */
 
+int file_lock(lmq_store *s, int fd);	/* flock, with the store's patience: LMQ_EBUSY */
 int gate_lock(lmq_store *s);
 void gate_unlock(lmq_store *s);
 int writer_lock(lmq_store *s, int64_t deadline);	/* LMQ_EBUSY */

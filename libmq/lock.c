@@ -23,14 +23,33 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { RECHECK = 20000000 };	/* ns */
+enum { RECHECK = 20000000, SHORTEST_PAUSE = 20000, LONGEST_PAUSE = 1000000 };	/* ns */
+
+/*
+ * flock has no deadline, and a process that was stopped while it holds the lock must not hold up others for ever:
+ * so it is tried again and again, at growing intervals.
+ */
+int file_lock(lmq_store *s, int fd)
+{
+	int64_t deadline = lmq_deadline(s->patience), pause = SHORTEST_PAUSE, now;
+	_Atomic uint32_t never = 0;
+	while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return fail_errno(s, s->path, errno);
+		now = clock_monotonic();
+		if (now >= deadline)
+			return fail(s, LMQ_EBUSY, "%s: another process is opening or closing the store and does not "
+				"get on", s->path);
+		notify_wait(&never, 0, now + pause < deadline ? now + pause : deadline);
+		if (pause < LONGEST_PAUSE)
+			pause *= 2;
+	}
+	return 0;
+}
 
 int gate_lock(lmq_store *s)
 {
-	while (flock(s->marker, LOCK_EX) != 0)
-		if (errno != EINTR)
-			return fail_errno(s, s->path, errno);
-	return 0;
+	return file_lock(s, s->marker);
 }
 
 void gate_unlock(lmq_store *s)

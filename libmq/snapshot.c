@@ -35,6 +35,16 @@ static int snapshot_start(struct snapshot *p)
 	return rc;
 }
 
+/* Slots of killed processes, and those that this one keeps for what it is not reading now. */
+static void free_slots(lmq_store *s)
+{
+	int dead;
+	mdb_reader_check(s->env, &dead);
+	for (struct snapshot *p = s->snapshots; p; p = p->next)
+		if (!p->active)
+			snapshot_drop(p);
+}
+
 int snapshot_begin(struct snapshot *p)
 {
 	lmq_store *s = p->store;
@@ -50,8 +60,7 @@ int snapshot_begin(struct snapshot *p)
 			return rc;
 	}
 	if (rc == MDB_READERS_FULL) {
-		int dead;
-		mdb_reader_check(s->env, &dead);
+		free_slots(s);
 		rc = snapshot_start(p);
 	}
 	if (rc != 0) {

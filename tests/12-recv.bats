@@ -244,3 +244,11 @@ load helpers
 	prints 2 mq-recv -e two
 	prints 1 mq-recv -e one
 }
+
+@test "MQ_SYNC that is neither full nor relaxed is refused" {
+	must mq-send jobs a
+	MQ_SYNC=often must_fail 64 mq-recv jobs
+	grep -q "MQ_SYNC: 'often' is neither full nor relaxed" "$err"
+	MQ_SYNC=often must_fail 64 mq-send jobs b
+	MQ_SYNC=relaxed prints a mq-recv jobs
+}

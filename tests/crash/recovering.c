@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * recovering STORE [no-reserve]
+ * recovering STORE [no-reserve] [no-sign]
  * recovering STORE wreck writers|readers
  *
  * F4: a process dies with LMDB's mutex and the next one has to recover it without memory. With the reserve
  * it succeeds. Where a mutex became unusable all the same, every process closes and opens again, sleeping ones
- * too, and goes on. The second form only makes a mutex unusable.
+ * too, and goes on. The words switch off the reserve, and that anybody is asked to open again. The second form
+ * only makes a mutex unusable.
  */
 #include "crash.h"
 
@@ -19,7 +20,7 @@
 #include <unistd.h>
 
 static const char *path;
-static bool no_reserve;
+static bool no_reserve, no_sign;
 static unsigned next;
 static struct turn there, go;
 
@@ -124,6 +125,14 @@ static int lock_and_die(void *mutex)
 	return pthread_mutex_lock(mutex) == 0 ? 0 : 1;
 }
 
+int __real_store_recover(lmq_store *s);
+int __wrap_store_recover(lmq_store *s);
+
+int __wrap_store_recover(lmq_store *s)
+{
+	return no_sign ? store_reopen(s) : __real_store_recover(s);
+}
+
 /* Its owner dies, and the next one lets go of it without making it consistent. */
 static void wreck(bool writers)
 {
@@ -226,13 +235,14 @@ static void with_wreck(bool writers, bool idle)
 
 int main(int argc, char **argv)
 {
-	need(argc > 1, "usage: recovering STORE [no-reserve | wreck writers|readers]");
+	need(argc > 1, "usage: recovering STORE [no-reserve | no-sign | wreck writers|readers]");
 	path = argv[1];
 	if (argc == 4) {
 		wreck(strcmp(argv[3], "writers") == 0);
 		return 0;
 	}
-	no_reserve = argc > 2;
+	no_reserve = argc > 2 && strcmp(argv[2], "no-reserve") == 0;
+	no_sign = argc > 2 && strcmp(argv[2], "no-sign") == 0;
 	turn_init(&there);
 	turn_init(&go);
 	need(put_once(path, "0") == 0, "the first message");

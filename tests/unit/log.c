@@ -2,6 +2,8 @@
 /* The log against a model: what was sent comes out again, whatever the sizes, the batches and the order. */
 #include "place.h"
 
+#include "format.h"
+
 static lmq_store *store;
 static lmq_channel *channel;
 
@@ -231,6 +233,143 @@ TEST(large, "a large body goes in and out in pieces, and its space comes back")
 	lmq_writer_close(w);
 	lmq_receiver_close(r);
 	free(body);
+	end();
+}
+
+static void make_stream(const char *property)
+{
+	bool created;
+	struct lmq_property changed[1];
+	size_t n;
+	place_make();
+	store = place_open();
+	if (lmq_channel_make(store, "log", LMQ_STREAM, &property, 1, &created, changed, &n) != 0 ||
+			lmq_channel_open(store, "log", LMQ_STREAM, 0, &channel) != 0)
+		abort();
+}
+
+static void send_body(lmq_writer *w, size_t size)
+{
+	static char body[300000];
+	struct lmq_message m = LMQ_MESSAGE_INIT;
+	memset(body, (int)(size % 251), sizeof body);
+	m.body = (struct lmq_bytes){ body, size };
+	CHECK(lmq_writer_add(w, channel, &m) == 0);
+	CHECK(lmq_writer_commit(w) == 0);
+}
+
+TEST(pauses, "a reader that pauses inside a large body goes on behind it")
+{
+	static const size_t sizes[] = { 300000, 60000, 10, 70000, 4052, 1 };
+	enum { COUNT = sizeof sizes / sizeof *sizes };
+	lmq_writer *w;
+	lmq_reader *r;
+	struct lmq_message m;
+	struct lmq_bytes piece;
+	begin(LMQ_STREAM);
+	REQUIRE(lmq_writer_open(store, LMQ_SYNC_RELAXED, &w) == 0);
+	REQUIRE(lmq_reader_open(channel, &r) == 0);
+	for (size_t i = 0; i < COUNT; i++)
+		send_body(w, sizes[i]);
+	for (size_t i = 0; i < COUNT; i++) {
+		REQUIRE(lmq_reader_next(r, &m) == 0 && m.body.size == sizes[i]);
+		for (uint64_t at = 0; at < m.body.size; at += piece.size) {
+			REQUIRE(lmq_reader_body(r, at, &piece) == 0 && piece.size > 0);
+			if (!m.body.data)
+				lmq_reader_pause(r);
+		}
+	}
+	CHECK(lmq_reader_next(r, &m) == LMQ_END);
+	lmq_reader_close(r);
+	lmq_writer_close(w);
+	end();
+}
+
+TEST(retention, "a stream that is written in bulk stays within its max-bytes")
+{
+	lmq_writer *w;
+	struct lmq_channel_info info;
+	static char body[1000];
+	struct lmq_message m = LMQ_MESSAGE_INIT;
+	make_stream("max-bytes=1M");
+	REQUIRE(lmq_writer_open(store, LMQ_SYNC_RELAXED, &w) == 0);
+	m.body = (struct lmq_bytes){ body, sizeof body };
+	for (int commit = 0; commit < 5; commit++) {
+		int rc;
+		while ((rc = lmq_writer_add(w, channel, &m)) == 0)
+			;
+		CHECK(rc == LMQ_ELIMIT);
+		CHECK(lmq_writer_commit(w) == 0);
+		CHECK(lmq_channel_info(channel, &info) == 0);
+		CHECK(info.bytes <= (1 << 20) + BLOCK_MAX && info.messages > 900);
+	}
+	lmq_writer_close(w);
+	end();
+}
+
+TEST(missed, "a reader that retention overtook goes on and counts what it missed")
+{
+	lmq_writer *w;
+	lmq_reader *r;
+	struct lmq_message m;
+	make_stream("max-messages=10");
+	REQUIRE(lmq_writer_open(store, LMQ_SYNC_RELAXED, &w) == 0);
+	REQUIRE(lmq_reader_open(channel, &r) == 0);
+	send_body(w, 1);
+	CHECK(lmq_reader_next(r, &m) == 0 && lmq_reader_next(r, &m) == LMQ_END);
+	for (int i = 0; i < 30; i++)
+		send_body(w, 1);
+	CHECK(lmq_reader_next(r, &m) == 0 && m.offset == 21);
+	CHECK(lmq_reader_missed(r) == 20);
+	lmq_reader_close(r);
+	lmq_writer_close(w);
+	end();
+}
+
+TEST(dropped_bodies, "large bodies that retention dropped are swept by whoever writes next")
+{
+	lmq_writer *w;
+	bool more;
+	make_stream("max-messages=1");
+	REQUIRE(lmq_writer_open(store, LMQ_SYNC_RELAXED, &w) == 0);
+	for (int i = 0; i < 20; i++)
+		send_body(w, 300000);
+	for (int i = 0; i < 20; i++)
+		send_body(w, 4000);
+	/* At most what the last commit dropped is left. */
+	CHECK(lmq_store_sweep(store, &more) == 0);
+	CHECK(lmq_store_sweep(store, &more) == 0 && !more);
+	lmq_writer_close(w);
+	end();
+}
+
+TEST(small_store, "a store with max-bytes is filled almost to it before a sender is refused, and can be drained")
+{
+	static const char *const limit[] = { "max-bytes=2M" };
+	lmq_writer *w;
+	lmq_receiver *r;
+	struct lmq_channel_info info;
+	static char body[1000];
+	struct lmq_message m = LMQ_MESSAGE_INIT;
+	size_t n, count;
+	int rc = 0;
+	begin(LMQ_QUEUE);
+	CHECK(lmq_store_make(store, limit, 1, NULL, &n) == 0);
+	REQUIRE(lmq_writer_open(store, LMQ_SYNC_RELAXED, &w) == 0);
+	m.body = (struct lmq_bytes){ body, sizeof body };
+	while (rc == 0)
+		if ((rc = lmq_writer_add(w, channel, &m)) == LMQ_ELIMIT)
+			rc = lmq_writer_commit(w);
+	CHECK(rc == LMQ_EFULL);
+	CHECK(lmq_channel_info(channel, &info) == 0 && info.bytes > 1 << 20 && info.bytes < 2 << 20);
+	CHECK(lmq_writer_commit(w) == LMQ_EFULL && lmq_writer_count(w) > 0);
+	REQUIRE(lmq_receiver_open(channel, NULL, &r) == 0);
+	while ((rc = lmq_receiver_claim(r, 100, 1 << 30, &count)) == 0)
+		CHECK(lmq_receiver_settle(r, count, LMQ_SYNC_RELAXED) == 0);
+	CHECK(rc == LMQ_END);
+	CHECK(lmq_writer_commit(w) == 0);
+	lmq_receiver_close(r);
+	lmq_writer_close(w);
 	end();
 }
 
