@@ -137,10 +137,11 @@ static int deliver(size_t count)
 {
 	uint64_t before = output_completed();
 	int status = write_messages(count), settled = 0;
+	bool whole = true;
 	size_t done;
 
 	if (status != 0 && status != OUTPUT_FAILED)
-		output_take_back();
+		whole = output_take_back();
 	if (output_flush() != 0)
 		status = OUTPUT_FAILED;
 	done = (size_t)(output_completed() - before);
@@ -153,6 +154,8 @@ static int deliver(size_t count)
 		lmq_receiver_release(receiver);
 	if (status == OUTPUT_FAILED && settled == 0)
 		output_die();
+	if (!whole)	/* a part of a message is out: nothing may follow it */
+		die_store(store, status);
 	return settled != 0 ? settled : status;
 }
 
@@ -190,6 +193,7 @@ static int wait_for_more(void)
 		return LMQ_END;
 	if (deadline < 0)
 		deadline = lmq_deadline(selection.wait);
+	output_check_reader();
 	return lmq_watch_wait(watch, deadline);
 }
 

@@ -268,6 +268,7 @@ static int wait_on(int64_t deadline)
 
 	if (range.until != INT64_MAX)
 		end = lmq_deadline(range.until > now ? range.until - now : 0);
+	output_check_reader();
 	return lmq_watch_wait(watch, end < deadline ? end : deadline);
 }
 

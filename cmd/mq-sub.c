@@ -304,8 +304,10 @@ static bool feeds_read(void)
 static int wait_on(int64_t deadline)
 {
 	bool first = scan_due && next_scan < deadline;
-	int status = lmq_watch_wait(watch, first ? next_scan : deadline);
+	int status;
 
+	output_check_reader();
+	status = lmq_watch_wait(watch, first ? next_scan : deadline);
 	if (status == 0)
 		scan_due = true;
 	return status == LMQ_ETIME && first ? 0 : status;

@@ -11,7 +11,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,7 +20,6 @@ enum {
 	OUTPUT_RESERVE = 128 << 10,
 	OUTPUT_SIZE = OUTPUT_FULL + OUTPUT_RESERVE,
 	OUTPUT_ENDS = 1 << 16,
-	PATIENCE_MS = 200,		/* for a full pipe, once a signal told us to stop */
 };
 
 static char buffer[OUTPUT_SIZE];
@@ -38,41 +36,46 @@ void output_source(const struct body_source *new_source)
 	source = new_source;
 }
 
-/* Waits until stdout takes bytes. False if we are to stop and it does not. */
-static bool stdout_ready(void)
+/* Waits until stdout takes bytes; a second signal of the same kind ends the process here. */
+static void await_stdout(void)
 {
 	struct pollfd stdout_poll = { .fd = STDOUT_FILENO, .events = POLLOUT };
-	int ready;
 
-	do
-		ready = poll(&stdout_poll, 1, interrupted ? PATIENCE_MS : -1);
-	while (ready < 0 && errno == EINTR);
-	return ready != 0;
+	while (poll(&stdout_poll, 1, -1) < 0 && errno == EINTR)
+		;
 }
 
-/*
- * As write(2) to stdout. After a signal it only writes what a pipe takes without blocking, so that a pipe
- * that nobody reads ends with EINTR.
- */
+/* As write(2) to stdout, but a descriptor that does not block is waited for. EINTR: a signal told us to stop. */
 static ssize_t write_some(const char *data, size_t size)
 {
 	for (;;) {
-		ssize_t done;
+		ssize_t done = write(STDOUT_FILENO, data, size);
 
-		if (interrupted) {
-			if (!stdout_ready()) {
-				errno = EINTR;
-				return -1;
-			}
-			if (size > PIPE_BUF)
-				size = PIPE_BUF;
-		}
-		done = write(STDOUT_FILENO, data, size);
 		if (done >= 0 || (errno != EINTR && errno != EAGAIN))
 			return done;
 		if (errno == EAGAIN)
-			stdout_ready();
+			await_stdout();
+		else if (interrupted)
+			return 0;
 	}
+}
+
+/* Where the message ends that the byte at lies in; used if it is not in the buffer to its end. */
+static size_t message_end(size_t at)
+{
+	size_t low = 0, high = end_count;
+
+	if (at == 0 && !spilled)
+		return 0;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (ends[middle] < at)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < end_count ? ends[low] : used;
 }
 
 /* The first size bytes of the buffer left for good. */
@@ -97,16 +100,26 @@ int output_flush(void)
 	if (used > 0 && source != NULL)
 		source->pause(source->handle);
 	while (written < used) {
-		ssize_t done = write_some(buffer + written, used - written);
+		/* After a signal the message that was begun is finished, and no other one begun. */
+		size_t limit = interrupted ? message_end(written) : used;
+		ssize_t done = written < limit ? write_some(buffer + written, limit - written) : -1;
 
 		if (done < 0) {
-			failure = errno;
+			failure = written < limit ? errno : EINTR;
 			break;
 		}
 		written += (size_t)done;
 	}
 	count_completed(written);
 	return failure ? OUTPUT_FAILED : 0;
+}
+
+void output_check_reader(void)
+{
+	struct pollfd stdout_poll = { .fd = STDOUT_FILENO };
+
+	if (poll(&stdout_poll, 1, 0) > 0 && stdout_poll.revents & POLLERR)
+		die_by_signal(SIGPIPE);
 }
 
 size_t output_space(void)

@@ -46,6 +46,7 @@ int channel_await(lmq_store *store, const char *name, enum lmq_kind kind, lmq_wa
 		status = lmq_channel_open(store, name, kind, 0, channel);
 		if (status != LMQ_ENOENT)
 			return status;
+		output_check_reader();
 		status = lmq_watch_wait(watch, deadline);
 		if (interrupted)
 			return LMQ_EINTR;

@@ -151,8 +151,8 @@ static void input_send(struct outbox *outbox, struct input *input, const char *s
 			outbox_interrupted(outbox);
 		case INPUT_LONG:
 			outbox_die(outbox, EXIT_DATA,
-				"line %" PRIu64 ": longer than an envelope may be",
-				outbox->number + 1);
+				"line %" PRIu64 ": longer than %zu MiB, the most an envelope may be",
+				outbox->number + 1, INPUT_LINE_MAX >> 20);
 		case INPUT_ERROR:
 			read_failed(outbox, source, input->error);
 		case INPUT_END:

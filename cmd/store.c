@@ -101,9 +101,11 @@ static void make_parents(const char *path)
 		die(EXIT_SYSTEM, "out of memory");
 	for (char *slash = part + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
 		*slash = '\0';
-		if (mkdir(part, mode) != 0 && errno != EEXIST && access(part, F_OK) != 0)
-			die(errno == EACCES ? EXIT_PERMISSION : EXIT_CANTCREATE,
-				"%s: cannot create the directory: %s", part, strerror(errno));
+		int error = mkdir(part, mode) == 0 ? 0 : errno;
+
+		if (error != 0 && error != EEXIST && access(part, F_OK) != 0)
+			die(error == EACCES ? EXIT_PERMISSION : EXIT_CANTCREATE,
+				"%s: cannot create the directory: %s", part, strerror(error));
 		*slash = '/';
 	}
 	free(part);

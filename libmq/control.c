@@ -55,8 +55,7 @@ static int control_stand_in(lmq_store *s)
 	return 0;
 }
 
-/* Called under the gate. */
-int control_open(lmq_store *s)
+static int control_map(lmq_store *s)
 {
 	struct stat st;
 	int rc;
@@ -76,6 +75,15 @@ int control_open(lmq_store *s)
 		return fail_errno(s, s->path, errno);
 	}
 	return join_namespace(s);
+}
+
+/* Called under the gate. */
+int control_open(lmq_store *s)
+{
+	int rc = control_map(s);
+	if (rc != 0)
+		control_close(s);
+	return rc;
 }
 
 void control_close(lmq_store *s)

@@ -87,15 +87,17 @@ static void block_enter(struct log_cursor *c)
 /* The block in which the record begins: the last one whose key is not behind (offset, 0). */
 static int block_find(struct log_cursor *c, uint64_t offset, uint64_t *base)
 {
+	struct key k = key_block(c->id, c->lane, offset, 0);
+	MDB_val key = { k.size, k.bytes }, value;
 	uint32_t part = 0;
-	int rc;
+	int rc = mdb_cursor_get(c->snapshot->cursor, &key, &value, MDB_SET_RANGE);
+	MDB_cursor_op op = MDB_PREV;
+	if (rc != 0 && rc != MDB_NOTFOUND)
+		return fail_lmdb(c->snapshot->store, c->snapshot->store->path, rc);
+	if (rc == 0 && key.mv_size == k.size && memcmp(key.mv_data, k.bytes, k.size) == 0)
+		op = MDB_GET_CURRENT;
 	*base = offset;
-	rc = block_step(c, MDB_SET_RANGE, base, &part);
-	if (rc == 0 && *base == offset && part == 0)
-		return 0;
-	if (rc != 0 && rc != LMQ_END)
-		return rc;
-	rc = block_step(c, MDB_PREV, base, &part);
+	rc = block_step(c, op, base, &part);
 	if (rc == LMQ_END || (rc == 0 && (part != 0 || *base > offset || offset - *base >= c->block.count)))
 		return log_hole(c);
 	return rc;

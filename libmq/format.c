@@ -189,7 +189,7 @@ bool store_record_get(struct store_record *r, const struct key *k, const void *d
 	r->create = p[48];
 	r->sync = p[49];
 	r->max_bytes = get64(p + 50);
-	return r->next_id >= 1 && r->next_id < INT32_MAX && r->sync <= LMQ_SYNC_RELAXED && r->create <= 1;
+	return r->next_blob >= 1 && r->next_id >= 1 && r->next_id < INT32_MAX && r->sync <= LMQ_SYNC_RELAXED && r->create <= 1;
 }
 
 size_t channel_record_put(const struct channel_record *r, const struct key *k, uint8_t *out)
@@ -247,6 +247,7 @@ size_t head_record_put(const struct head_record *r, const struct key *k, uint8_t
 	p = put64(p, (uint64_t)r->last_time);
 	p = put64(p, r->bytes);
 	p = put64(p, r->sent_bytes);
+	p = put64(p, r->large);
 	p = put64(p, r->tail_offset);
 	p = put32(p, r->tail_part);
 	p = put16(p, r->tail_used);
@@ -263,9 +264,10 @@ bool head_record_get(struct head_record *r, const struct key *k, const void *dat
 	r->last_time = (int64_t)get64(p + 16);
 	r->bytes = get64(p + 24);
 	r->sent_bytes = get64(p + 32);
-	r->tail_offset = get64(p + 40);
-	r->tail_part = get32(p + 48);
-	r->tail_used = get16(p + 52);
+	r->large = get64(p + 40);
+	r->tail_offset = get64(p + 48);
+	r->tail_part = get32(p + 56);
+	r->tail_used = get16(p + 60);
 	return r->first <= r->end && r->end < INT64_MAX && r->last_time >= 0 && r->tail_used <= BLOCK_MAX &&
 		(r->tail_used == 0 || (r->tail_used > BLOCK_HEADER && r->tail_offset < r->end));
 }

@@ -206,13 +206,14 @@ struct head_record {		/* H */
 	uint64_t first;		/* offset of the oldest message not dropped */
 	uint64_t end;		/* offset of the next message */
 	int64_t last_time;	/* of the newest message ever */
-	uint64_t bytes;		/* of records in the blocks that exist */
+	uint64_t bytes;		/* of records in the blocks that exist, and of large bodies */
 	uint64_t sent_bytes;	/* ever */
+	uint64_t large;		/* large bodies among the messages from first on */
 	uint64_t tail_offset;	/* key of the newest block; */
 	uint32_t tail_part;
 	uint16_t tail_used;	/* bytes of its value; 0: there is none */
 };
-enum { HEAD_RECORD = 8 * 6 + 4 + 2 + 4 };
+enum { HEAD_RECORD = 8 * 7 + 4 + 2 + 4 };
 
 struct group_record {		/* G */
 	uint64_t next;		/* the first offset not yet settled by anybody */

@@ -119,3 +119,14 @@ int group_floor(struct txn *t, const struct group_record *g, uint64_t *floor)
 	*floor = rc == 0 ? r.first : g->next;
 	return rc == LMQ_END ? 0 : rc;
 }
+
+int group_first(struct txn *t, const struct group_record *g, uint64_t end, uint64_t from, struct run *r)
+{
+	MDB_cursor *cursor;
+	int rc = mdb_cursor_open(t->mdb, t->store->table, &cursor);
+	if (rc != 0)
+		return fail_lmdb(t->store, t->store->path, rc);
+	rc = group_unsettled(t->store, cursor, g, end, from, r);
+	mdb_cursor_close(cursor);
+	return rc;
+}

@@ -31,7 +31,19 @@ struct meta_page {		/* as LMDB writes it, in the byte order of the machine */
 	uint64_t last_page, transaction;
 };
 
-enum { META_FLAG = 8, META_MAGIC = 0xBEEFC0DE, META_VERSION = 1, SPARE_PAGES = 256 };
+enum { META_FLAG = 8, META_MAGIC = 0xBEEFC0DE, META_VERSION = 1, SPARE_PAGES = 256, DEPTH_MAX = 32 };
+
+/* LMDB's list of free pages has numbers as keys, our table has no flags; an empty tree has no root. */
+static bool tree_sound(const struct meta_page *m, int i, uint64_t pages)
+{
+	uint64_t root = m->tree[i].root;
+	unsigned depth = m->tree[i].depth;
+	if (m->tree[i].flags != (i == 0 ? MDB_INTEGERKEY : 0))
+		return false;
+	if (root == UINT64_MAX)
+		return depth == 0 && m->tree[i].entries == 0;
+	return root >= 2 && root < pages && depth >= 1 && depth <= DEPTH_MAX;
+}
 
 static bool meta_sound(const struct meta_page *m, uint64_t file_size)
 {
@@ -41,9 +53,8 @@ static bool meta_sound(const struct meta_page *m, uint64_t file_size)
 	if (page < 512 || page > 65536 || (page & (page - 1)) != 0)
 		return false;
 	pages = file_size / page;
-	for (int i = 0; i < 2; i++)
-		if (m->tree[i].root != UINT64_MAX && (m->tree[i].root >= pages || m->tree[i].depth > 32))
-			return false;
+	if (!tree_sound(m, 0, pages) || !tree_sound(m, 1, pages))
+		return false;
 	return m->last_page >= 1 && m->last_page < pages + SPARE_PAGES;
 }
 

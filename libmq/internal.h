@@ -73,13 +73,14 @@ bool control_in_use(lmq_store *s);
 int file_lock(lmq_store *s, int fd);	/* flock, with the store's patience: LMQ_EBUSY */
 int gate_lock(lmq_store *s);
 void gate_unlock(lmq_store *s);
-int writer_lock(lmq_store *s, int64_t deadline);	/* LMQ_EBUSY */
+/* LMQ_EBUSY. asleep: the signal mask while it waits. */
+int writer_lock(lmq_store *s, int64_t deadline, const sigset_t *asleep);
 void writer_unlock(lmq_store *s);
 
 /* Tries to lock [start, start + length) of the control file through fd: 0, or the errno. */
 int range_lock(int fd, off_t start, off_t length);
 void range_unlock(int fd, off_t start, off_t length);
-/* The first part of the range that another descriptor holds. False if there is none. */
+/* A part of the range that another descriptor holds. False if there is none; in doubt all of it is held. */
 bool range_taken(int fd, off_t start, off_t length, off_t *taken_start, off_t *taken_end);
 
 /* ---- notify.c ------------------------------------------------------------------------------ */
@@ -274,7 +275,7 @@ int log_message(struct log_cursor *c, const struct record *r, struct lmq_message
 
 /*
  * Drops messages below floor: they are gone at once, their blocks in this and later calls, at most
- * max_blocks a call.
+ * max_blocks a call. Where there are large bodies among them it may stop before floor.
  */
 int log_drop(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, uint64_t floor,
 	unsigned max_blocks);
@@ -289,8 +290,8 @@ struct run {
 };
 
 int lease_open(lmq_store *s, int *fd);	/* a descriptor of its own on the control file */
-/* Tries to take the longest free part of [first, end) that begins lowest; false if nothing is free. */
-bool lease_take(int fd, uint32_t space, uint64_t first, uint64_t end, struct run *taken);
+/* Takes a free part of [first, end), the one that begins lowest. LMQ_END: nothing is free. */
+int lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, struct run *taken);
 void lease_give(int fd, uint32_t space, const struct run *r);
 
 /* ---- group.c: a reader's position ---------------------------------------------------------------- */
@@ -298,8 +299,11 @@ void lease_give(int fd, uint32_t space, const struct run *r);
 /* The first unsettled run at or after from: stored ones, then [next, end). LMQ_END. */
 int group_unsettled(lmq_store *s, MDB_cursor *cursor, const struct group_record *g, uint64_t end,
 	uint64_t from, struct run *r);
-/* Settles [first, end); LMQ_END if it was not unsettled. *floor gets the lowest unsettled offset. */
+/* The same within a write transaction. */
+int group_first(struct txn *t, const struct group_record *g, uint64_t end, uint64_t from, struct run *r);
+/* Settles [first, end); LMQ_END if it was not unsettled. */
 int group_settle(struct txn *t, struct group_record *g, const struct run *r);
+/* The lowest unsettled offset. */
 int group_floor(struct txn *t, const struct group_record *g, uint64_t *floor);
 
 /* ---- channel.c, listing.c, property.c, retain.c --------------------------------------------------------------- */
@@ -332,7 +336,8 @@ int retain_apply(struct txn *t, uint32_t id, uint16_t lane, const struct channel
 
 /* ---- sweep.c ---------------------------------------------------------------------------------------- */
 
-int sweep_step(struct txn *t, bool *more);
-int sweep_orphans(struct txn *t);	/* bodies that nobody is writing any more are to be swept */
+bool sweep_due(struct txn *t);		/* whether something is to be swept */
+void sweep_aside(lmq_store *s);		/* a step, in a transaction of its own, whatever comes of it */
+int sweep_all(lmq_store *s);
 
 #endif

@@ -31,27 +31,41 @@ static off_t lease_address(uint32_t space, uint64_t offset)
 	return (off_t)((uint64_t)space << 32 | (offset & UINT32_MAX));
 }
 
-bool lease_take(int fd, uint32_t space, uint64_t first, uint64_t end, struct run *taken)
+/* The first part of [*first, end) that nobody holds; false if there is none. */
+static bool free_part(int fd, uint32_t space, uint64_t *first, uint64_t end, uint64_t *until)
 {
-	uint64_t wrap = (first | UINT32_MAX) + 1;
-	if (end > wrap)
-		end = wrap;
-	while (first < end) {
-		off_t at = lease_address(space, first), start, stop;
-		uint64_t until = end;
-		if (range_taken(fd, at, (off_t)(end - first), &start, &stop)) {
-			if (start <= at) {
-				first += (uint64_t)(stop - at);
-				continue;
-			}
-			until = first + (uint64_t)(start - at);
-		}
-		if (range_lock(fd, at, (off_t)(until - first)) == 0) {
-			*taken = (struct run){ first, until };
+	*until = end;
+	while (*first < end) {
+		off_t at = lease_address(space, *first), start, stop;
+		if (!range_taken(fd, at, (off_t)(*until - *first), &start, &stop))
 			return true;
+		/* The kernel answers with any lock in the range, not with the lowest: narrow it down. */
+		if (start > at) {
+			*until = *first + (uint64_t)(start - at);
+		} else {
+			*first += (uint64_t)(stop - at);
+			*until = end;
 		}
 	}
 	return false;
+}
+
+int lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, struct run *taken)
+{
+	uint64_t wrap = (first | UINT32_MAX) + 1, until;
+	int rc;
+	if (end > wrap)
+		end = wrap;
+	while (free_part(fd, space, &first, end, &until)) {
+		rc = range_lock(fd, lease_address(space, first), (off_t)(until - first));
+		if (rc == 0) {
+			*taken = (struct run){ first, until };
+			return 0;
+		}
+		if (rc != EAGAIN && rc != EACCES)
+			return fail_errno(s, s->path, rc);
+	}
+	return LMQ_END;
 }
 
 void lease_give(int fd, uint32_t space, const struct run *r)

@@ -18,7 +18,8 @@ static int fill_times(struct snapshot *p, uint32_t id, const struct head_record 
 	rc = log_next(&c, &r);
 	log_cursor_close(&c);
 	info->first_time = rc == 0 ? r.time : 0;
-	return rc == LMQ_END ? 0 : rc;
+	/* A damaged block must not keep the store from being listed; readers report it. */
+	return rc == LMQ_END || rc == LMQ_EDAMAGED ? 0 : rc;
 }
 
 static int fill_queue(lmq_store *s, struct snapshot *p, uint32_t id, const struct head_record *head,

@@ -20,6 +20,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -72,16 +73,19 @@ void range_unlock(int fd, off_t start, off_t length)
 bool range_taken(int fd, off_t start, off_t length, off_t *taken_start, off_t *taken_end)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = length };
-	if (fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK)
+	if (fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK)
 		return false;
+	if (lock.l_len == 0 || lock.l_start > start + length)
+		lock.l_len = length;
 	*taken_start = lock.l_start;
-	*taken_end = lock.l_len ? lock.l_start + lock.l_len : INT64_MAX;
+	*taken_end = lock.l_start + lock.l_len;
 	return true;
 }
 
-int writer_lock(lmq_store *s, int64_t deadline)
+int writer_lock(lmq_store *s, int64_t deadline, const sigset_t *asleep)
 {
 	struct notify_word *word = &s->control->writer;
+	sigset_t awake;
 	int rc;
 	for (;;) {
 		uint32_t seen = atomic_load(&word->sequence);
@@ -100,7 +104,9 @@ int writer_lock(lmq_store *s, int64_t deadline)
 			atomic_fetch_sub(&word->waiters, 1);
 			return 0;
 		}
+		pthread_sigmask(SIG_SETMASK, asleep, &awake);
 		notify_wait(&word->sequence, seen, until);
+		pthread_sigmask(SIG_SETMASK, &awake, NULL);
 		atomic_fetch_sub(&word->waiters, 1);
 	}
 }

@@ -14,6 +14,8 @@
 
 #include <string.h>
 
+enum { STEP_LARGE = 4096 };	/* large bodies that one drop hands over */
+
 /* ---- append --------------------------------------------------------------------------------- */
 
 struct cut {			/* state while a batch is cut into blocks */
@@ -21,6 +23,7 @@ struct cut {			/* state while a batch is cut into blocks */
 	const uint8_t *record;		/* the next record's begin; p lags behind it inside a straddling one */
 	uint64_t offset;		/* of that record */
 	int64_t time;			/* of the record before it */
+	uint64_t large, large_bytes;	/* large bodies met so far */
 };
 
 /* Counts the records that begin in the next room bytes and follows their times; the room that they use. */
@@ -34,8 +37,11 @@ static size_t cut_measure(struct cut *c, size_t room, size_t at, struct block *b
 			return (size_t)(c->record - c->p);
 		start = get_varint(c->record, c->end, &size);
 		get_varint(start + 1, c->end, &delta);
-		if (*start & RECORD_BLOB)
+		if (*start & RECORD_BLOB) {
 			b->flags |= BLOCK_HAS_BLOB;
+			c->large++;
+			c->large_bytes += get64(start + size - 8);
+		}
 		c->time += (int64_t)delta;
 		c->record = start + size;
 		c->offset++;
@@ -130,7 +136,7 @@ int log_append(struct txn *t, uint32_t id, uint16_t lane, struct batch *b, struc
 {
 	uint64_t delta = b->time > head->last_time ? (uint64_t)(b->time - head->last_time) : 0;
 	uint8_t saved[3 * VARINT_MAX], *begin = b->records - VARINT_MAX;
-	struct cut c;
+	struct cut c = { .large = 0 };
 	size_t size;
 	int rc;
 	/* The first record's delta depends on the one before it: set for this attempt, and put back. */
@@ -148,8 +154,9 @@ int log_append(struct txn *t, uint32_t id, uint16_t lane, struct batch *b, struc
 		return rc;
 	head->end = c.offset;
 	head->last_time = c.time;
-	head->bytes += size;
-	head->sent_bytes += size;
+	head->bytes += size + c.large_bytes;
+	head->sent_bytes += size + c.large_bytes;
+	head->large += c.large;
 	return 0;
 }
 
@@ -167,69 +174,74 @@ int log_first_block(lmq_store *s, MDB_cursor *cursor, uint32_t id, uint16_t lane
 	return rc == 0 ? block_load(s, id, lane, &key, &value, b, offset, &part) : fail_lmdb(s, s->path, rc);
 }
 
-/* Hands the large bodies of the records that begin in the block over to the sweeper. */
-static int drop_blobs(struct txn *t, uint32_t id, uint16_t lane, const struct head_record *head, uint64_t offset,
-	uint16_t count)
+/*
+ * Hands the large bodies of the messages below floor over to the sweeper and raises head->first behind them, at
+ * most STEP_LARGE of them. Blocks without any are jumped over.
+ */
+static int drop_large(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, uint64_t floor)
 {
 	struct snapshot view = { .store = t->store, .mdb = t->mdb, .active = true, .serial = 1 };
 	struct log_cursor c;
 	struct record r;
+	struct blob blob;
+	uint64_t delta;
+	unsigned budget = STEP_LARGE;
 	int rc = mdb_cursor_open(t->mdb, t->store->table, &view.cursor);
 	if (rc != 0)
 		return fail_lmdb(t->store, t->store->path, rc);
 	log_cursor_init(&c, &view, id, lane);
 	c.head = *head;
-	c.head.first = offset;
-	c.offset = offset;
-	for (; rc == 0 && count > 0; count--) {
-		struct blob blob;
-		uint64_t delta;
+	log_seek(&c, head->first);
+	while (rc == 0 && head->large > 0 && budget > 0 && c.offset < floor) {
 		rc = log_next(&c, &r);
 		if (rc == 0 && !message_skim(r.data, r.end, &delta, &blob))
 			rc = fail_damaged(t->store, "a message");
-		if (rc == 0 && blob.size > 0) {
+		if (rc != 0)
+			break;
+		if (blob.size > 0) {
 			rc = blob_drop(t, blob.number);
+			head->bytes -= blob.size < head->bytes ? blob.size : head->bytes;
+			head->large--;
+			budget--;
 			c.placed = false;	/* a write may move what the cursor looked at */
+		} else if (!(c.block.flags & BLOCK_HAS_BLOB)) {
+			log_seek(&c, c.offset + c.left);
 		}
+		head->first = c.offset < floor ? c.offset : floor;
 	}
+	if (rc == 0 && head->large == 0)
+		head->first = floor;
 	log_cursor_close(&c);
 	mdb_cursor_close(view.cursor);
 	return rc;
 }
 
-/* The lowest block, if all that begins in it, and the record that it continues, lies below floor. */
-static int drop_block(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, uint64_t floor)
+/* The lowest block, if all that begins in it, and the record that it continues, lies below first. */
+static int drop_block(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head)
 {
 	struct block b;
-	struct key k;
+	struct key k = { .size = 0 };
 	MDB_cursor *cursor;
+	MDB_val key, value;
 	uint64_t offset;
 	int rc = mdb_cursor_open(t->mdb, t->store->table, &cursor);
 	if (rc != 0)
 		return fail_lmdb(t->store, t->store->path, rc);
 	rc = log_first_block(t->store, cursor, id, lane, &b, &offset);
-	if (rc == 0 && (b.count ? offset + b.count > floor : offset >= floor))
+	if (rc == 0 && (b.count ? offset + b.count > head->first : offset >= head->first))
 		rc = LMQ_END;
 	if (rc == 0) {
-		bool tail;
-		MDB_val key, value;
 		mdb_cursor_get(cursor, &key, &value, MDB_GET_CURRENT);
 		memcpy(k.bytes, key.mv_data, BLOCK_KEY);
 		k.size = BLOCK_KEY;
-		tail = offset == head->tail_offset && get32(k.bytes + BLOCK_PREFIX + 8) == head->tail_part;
-		head->bytes -= b.size < head->bytes ? b.size : head->bytes;
-		if (tail)
-			head->tail_used = 0;
-		mdb_cursor_close(cursor);
-		cursor = NULL;
-		if (b.flags & BLOCK_HAS_BLOB)
-			rc = drop_blobs(t, id, lane, head, offset, b.count);
-		if (rc == 0)
-			rc = delete_key(t, &k);
 	}
-	if (cursor)
-		mdb_cursor_close(cursor);
-	return rc;
+	mdb_cursor_close(cursor);
+	if (rc != 0)
+		return rc;
+	head->bytes -= b.size < head->bytes ? b.size : head->bytes;
+	if (offset == head->tail_offset && get32(k.bytes + BLOCK_PREFIX + 8) == head->tail_part)
+		head->tail_used = 0;
+	return delete_key(t, &k);
 }
 
 int log_drop(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, uint64_t floor,
@@ -238,9 +250,11 @@ int log_drop(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head
 	int rc = 0;
 	if (floor > head->end)
 		floor = head->end;
-	if (floor > head->first)
+	if (floor > head->first && head->large > 0)
+		rc = drop_large(t, id, lane, head, floor);
+	else if (floor > head->first)
 		head->first = floor;
 	while (rc == 0 && max_blocks-- > 0)
-		rc = drop_block(t, id, lane, head, head->first);
+		rc = drop_block(t, id, lane, head);
 	return rc == LMQ_END ? 0 : rc;
 }

@@ -51,24 +51,16 @@ int lmq_writer_begin(lmq_writer *w, lmq_channel *c, const struct lmq_message *m)
 	return rc;
 }
 
-/* What killed writers of large bodies left is cleared by the next writer of one. */
-static int clear_orphans(lmq_store *s)
-{
-	bool more = true;
-	int rc = 0;
-	while (rc == 0 && more)
-		rc = lmq_store_sweep(s, &more);
-	return rc;
-}
-
 static int stage_store(lmq_writer *w)
 {
 	int rc = 0;
 	if (w->owner < 0)
 		rc = lease_open(w->store, &w->owner);
 	if (rc == 0 && w->body.number == 0)
-		rc = clear_orphans(w->store);
+		sweep_aside(w->store);	/* what killed writers of large bodies left */
 	if (rc == 0)
+		rc = blob_append(w->store, w->owner, &w->body.number, &w->parts, w->stage, w->staged);
+	if (rc == LMQ_EFULL && sweep_all(w->store) == 0)
 		rc = blob_append(w->store, w->owner, &w->body.number, &w->parts, w->stage, w->staged);
 	if (rc == 0)
 		w->staged = 0;

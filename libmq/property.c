@@ -103,12 +103,12 @@ static bool parse_value(const struct property *p, const char *text, uint64_t *va
 static const char *grammar_text(const struct property *p)
 {
 	static const char *const text[] = {
-		[SIZE] = "a size such as 64K, 10M, 1.5G",
+		[SIZE] = "a size such as 64K, 10M, 512M",
 		[DURATION] = "a duration such as 30s, 2h30m, 7d, or none",
 		[NUMBER] = "a number of messages, or none",
 		[YES] = "yes or no",
 	};
-	return text[p->grammar];
+	return p->limit == LIMIT_MAX_MESSAGE ? "a size of at least 1 byte and at most 1G" : text[p->grammar];
 }
 
 static void value_text(const struct property *p, uint64_t value, char *text)

@@ -2,8 +2,8 @@
 /*
  * Receivers: deliver what was claimed (claim.c) and settle it.
  *
- * Settling is one transaction: it moves the queue's position, drops the blocks that lie below it, and does a
- * step of sweeping. Its locks are given back after the commit; a kill in between leaves settled messages that
+ * Settling is one transaction: it moves the queue's position and drops the blocks that lie below it; a step of
+ * sweeping, if one is due, follows in one of its own. Its locks are given back after the commit; a kill in between leaves settled messages that
  * nobody looks at again.
  */
 #include "receiver.h"
@@ -42,6 +42,8 @@ void lmq_receiver_close(lmq_receiver *r)
 {
 	if (!r)
 		return;
+	if (r->queue->store->pid == getpid())
+		lmq_receiver_release(r);
 	snapshot_close(&r->snapshot);
 	log_cursor_close(&r->cursor);
 	close(r->fd);
@@ -93,8 +95,14 @@ int lmq_receiver_next(lmq_receiver *r, struct lmq_message *m)
 
 int lmq_receiver_body(lmq_receiver *r, uint64_t at, struct lmq_bytes *piece)
 {
-	if (r->blob.size > 0)
-		return blob_piece(r->queue->store, &r->snapshot, &r->blob, at, piece);
+	struct channel_record record;
+	if (r->blob.size > 0) {
+		int rc = blob_piece(r->queue->store, &r->snapshot, &r->blob, at, piece);
+		/* Nobody settles what we claimed: the body can only be missing with its queue. */
+		if (rc == LMQ_EGONE && channel_record(r->queue, r->snapshot.mdb, &record) == 0)
+			return fail_damaged(r->queue->store, "a large message has lost a part");
+		return rc;
+	}
 	if (!r->snapshot.active)
 		return fail(r->queue->store, LMQ_EINVAL, "%s: the message is no longer at hand", r->queue->name);
 	if (at > r->body.size)
@@ -120,14 +128,34 @@ static struct run settled_part(const lmq_receiver *r, size_t i, size_t *count)
 	return part;
 }
 
+/*
+ * Settles what is not settled of a part. All of it is, unless its last receiver was killed in the instant in which
+ * its own settling became true.
+ */
+static int settle_part(lmq_store *s, struct txn *t, struct group_record *g, const struct run *part)
+{
+	uint64_t at = part->first;
+	struct run run;
+	int rc = 0;
+	while (rc == 0 && at < part->end) {
+		rc = group_first(t, g, part->end, at, &run);
+		if (rc == LMQ_END || (rc == 0 && run.first >= part->end))
+			return 0;
+		if (rc == 0 && run.end > part->end)
+			run.end = part->end;
+		if (rc == 0)
+			rc = group_settle(t, g, &run);
+		at = run.end;
+	}
+	return rc == LMQ_END ? fail_damaged(s, "a run of messages") : rc;
+}
+
 static int settle_runs(lmq_receiver *r, struct txn *t, size_t count, struct group_record *g)
 {
 	int rc = 0;
 	for (size_t i = 0; rc == 0 && i < r->run_count && count > 0; i++) {
 		struct run part = settled_part(r, i, &count);
-		rc = group_settle(t, g, &part);
-		if (rc == LMQ_END)
-			rc = fail_damaged(r->queue->store, "a claimed message was settled by somebody else");
+		rc = settle_part(r->queue->store, t, g, &part);
 	}
 	return rc;
 }
@@ -140,7 +168,6 @@ static int settle(lmq_receiver *r, struct txn *t, size_t count)
 	struct group_record g;
 	struct head_record head;
 	uint64_t floor;
-	bool more;
 	int rc = channel_record(r->queue, t->mdb, &record);
 	if (rc == 0)
 		rc = get_group(s, t->mdb, id, 0, "", &g);
@@ -158,7 +185,7 @@ static int settle(lmq_receiver *r, struct txn *t, size_t count)
 		rc = put_group(t, id, 0, "", &g);
 	if (rc == 0)
 		rc = put_head(t, id, 0, &head);
-	return rc == 0 ? sweep_step(t, &more) : rc;
+	return rc;
 }
 
 /* Takes the first count messages out of the claim and gives their locks back. */
@@ -178,6 +205,7 @@ static void forget(lmq_receiver *r, size_t count)
 int lmq_receiver_settle(lmq_receiver *r, size_t count, enum lmq_sync sync)
 {
 	struct txn t;
+	bool due;
 	int rc;
 	if (count == 0)
 		return 0;
@@ -186,12 +214,15 @@ int lmq_receiver_settle(lmq_receiver *r, size_t count, enum lmq_sync sync)
 	if (rc != 0)
 		return rc;
 	rc = settle(r, &t, count);
+	due = rc == 0 && sweep_due(&t);
 	if (rc == 0)
 		rc = txn_commit(&t, sync);
 	else
 		txn_abort(&t);
 	if (rc == 0)
 		forget(r, count);
+	if (rc == 0 && due)
+		sweep_aside(r->queue->store);
 	return rc;
 }
 
@@ -202,6 +233,8 @@ void lmq_receiver_release(lmq_receiver *r)
 		receiver_give(r, r->runs[i].first, r->runs[i].end);
 	r->run_count = 0;
 	/* Somebody who found everything taken may be asleep. */
-	if (any)
-		notify_wake(notify_channel(r->queue->store, r->queue->id));
+	if (!any)
+		return;
+	notify_wake(notify_channel(r->queue->store, r->queue->id));
+	notify_wake(&r->queue->store->control->any);
 }

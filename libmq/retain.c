@@ -6,7 +6,10 @@
  */
 #include "internal.h"
 
-enum { STEP_BLOCKS = 2048 };	/* twice what the largest transaction appends */
+enum {
+	STEP_BLOCKS = 2048,	/* twice what the largest transaction appends */
+	STEP_RECORDS = 65536,
+};
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
@@ -25,9 +28,45 @@ static int block_expired(struct txn *t, uint32_t id, uint16_t lane, const struct
 	if (rc != 0)
 		return fail_lmdb(t->store, t->store->path, rc);
 	rc = log_first_block(t->store, cursor, id, lane, &b, &offset);
-	if (rc == 0 && (head->bytes - least(b.size, head->bytes) >= bytes || b.last_time < oldest))
+	if (rc == 0 && ((head->large == 0 && head->bytes - least(b.size, head->bytes) >= bytes) || b.last_time < oldest))
 		*floor = b.count ? offset + b.count : offset + 1;
 	mdb_cursor_close(cursor);
+	return rc == LMQ_END ? 0 : rc;
+}
+
+/*
+ * Where large bodies are, a block may hold gigabytes: there bytes are exact to a message. The floor that leaves
+ * at least bytes, looking at STEP_RECORDS messages at most.
+ */
+static int large_floor(struct txn *t, uint32_t id, uint16_t lane, const struct head_record *head, uint64_t bytes,
+	uint64_t *floor)
+{
+	struct snapshot view = { .store = t->store, .mdb = t->mdb, .active = true, .serial = 1 };
+	struct log_cursor c;
+	struct record r;
+	struct blob blob;
+	uint64_t left = head->bytes, delta;
+	int rc = mdb_cursor_open(t->mdb, t->store->table, &view.cursor);
+	if (rc != 0)
+		return fail_lmdb(t->store, t->store->path, rc);
+	log_cursor_init(&c, &view, id, lane);
+	c.head = *head;
+	log_seek(&c, head->first);
+	*floor = head->first;
+	for (unsigned i = 0; i < STEP_RECORDS && left > bytes && (rc = log_next(&c, &r)) == 0; i++) {
+		uint64_t size = (uint64_t)(r.end - r.data);
+		if (!message_skim(r.data, r.end, &delta, &blob)) {
+			rc = fail_damaged(t->store, "a message");
+			break;
+		}
+		size += blob.size;
+		if (size > left || left - size < bytes)
+			break;
+		left -= size;
+		*floor = r.offset + 1;
+	}
+	log_cursor_close(&c);
+	mdb_cursor_close(view.cursor);
 	return rc == LMQ_END ? 0 : rc;
 }
 
@@ -43,7 +82,9 @@ int retain_apply(struct txn *t, uint32_t id, uint16_t lane, const struct channel
 	}
 	if (messages == UINT64_MAX && bytes == UINT64_MAX && age == UINT64_MAX)
 		return 0;
-	if (head->end - head->first > messages)
+	if (head->large > 0 && head->bytes > bytes && (rc = large_floor(t, id, lane, head, bytes, &floor)) != 0)
+		return rc;
+	if (head->end - head->first > messages && head->end - messages > floor)
 		floor = head->end - messages;
 	rc = log_drop(t, id, lane, head, floor, STEP_BLOCKS);
 	oldest = age < INT64_MAX ? lmq_now() - (int64_t)age : INT64_MIN;

@@ -193,6 +193,8 @@ int store_reopen(lmq_store *s)
 
 int store_recover(lmq_store *s)
 {
+	if (s->writing)
+		return fail_damaged(s, "LMDB's lock region cannot be recovered");
 	raise_generation(s);
 	return store_reopen(s);
 }
@@ -201,6 +203,8 @@ int store_ready(lmq_store *s)
 {
 	if (s->pid != getpid())
 		return fail(s, LMQ_EFORK, "%s: the store was opened by another process", s->path);
+	if (s->writing)		/* the environment must not be closed under its transaction */
+		return 0;
 	if (!s->env || s->generation != atomic_load(&s->control->generation))
 		return store_reopen(s);
 	return 0;

@@ -68,6 +68,9 @@ static int sweep_channel(struct txn *t, uint32_t id, unsigned *budget)
 			rc = put_head(t, id, 0, &head);
 		if (rc == 0)
 			rc = first_key(t, &blocks, BLOCK_PREFIX, &found);
+		/* A damaged block cannot name its large bodies: they are lost space, the rest must still go. */
+		if (rc == LMQ_EDAMAGED)
+			rc = delete_prefix(t, &blocks, BLOCK_PREFIX, budget);
 		if (rc != LMQ_END)
 			return rc;
 		rc = delete_key(t, &head_key);
@@ -92,7 +95,13 @@ static int sweep_entry(struct txn *t, const struct key *k, unsigned *budget)
 	return rc;
 }
 
-int sweep_step(struct txn *t, bool *more)
+bool sweep_due(struct txn *t)
+{
+	struct key table = { { 'X' }, 1 }, found;
+	return first_key(t, &table, 1, &found) == 0;
+}
+
+static int sweep_step(struct txn *t, bool *more)
 {
 	struct key table = { { 'X' }, 1 }, found;
 	unsigned budget = STEP_KEYS;
@@ -104,7 +113,7 @@ int sweep_step(struct txn *t, bool *more)
 }
 
 /* Bodies whose writers are gone become entries. */
-int sweep_orphans(struct txn *t)
+static int sweep_orphans(struct txn *t)
 {
 	struct key table = { { 'T' }, 1 }, from = table, found;
 	int rc;
@@ -135,5 +144,22 @@ int lmq_store_sweep(lmq_store *s, bool *more)
 	if (rc == 0)
 		return txn_commit(&t, LMQ_SYNC_RELAXED);
 	txn_abort(&t);
+	return rc;
+}
+
+void sweep_aside(lmq_store *s)
+{
+	struct error kept = s->error;
+	bool more;
+	lmq_store_sweep(s, &more);
+	s->error = kept;
+}
+
+int sweep_all(lmq_store *s)
+{
+	bool more = true;
+	int rc = 0;
+	while (rc == 0 && more)
+		rc = lmq_store_sweep(s, &more);
 	return rc;
 }

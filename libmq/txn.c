@@ -66,15 +66,21 @@ static int check_poison(lmq_store *s)
 	return 0;
 }
 
-static int check_file(lmq_store *s)
+/* Whether the open file is still the one with that name. */
+static bool same_file(lmq_store *s, int fd, const char *name)
 {
 	struct stat open_file, named;
+	return fstat(fd, &open_file) == 0 && fstatat(s->directory, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+		open_file.st_ino == named.st_ino && open_file.st_dev == named.st_dev;
+}
+
+/* A replaced control file would be a second set of locks, a replaced data file another store. */
+static int check_files(lmq_store *s)
+{
 	int fd;
-	if (mdb_env_get_fd(s->env, &fd) != 0 || fstat(fd, &open_file) != 0 ||
-			fstatat(s->directory, "data.mdb", &named, AT_SYMLINK_NOFOLLOW) != 0 ||
-			open_file.st_ino != named.st_ino || open_file.st_dev != named.st_dev)
-		return fail(s, LMQ_EGONE, "%s: the store was removed or replaced while in use", s->path);
-	return 0;
+	if (mdb_env_get_fd(s->env, &fd) == 0 && same_file(s, fd, "data.mdb") && same_file(s, s->control_fd, "control"))
+		return 0;
+	return fail(s, LMQ_EIO, "%s: the store was removed or replaced while in use", s->path);
 }
 
 static int begin_mdb(lmq_store *s, MDB_txn **mdb)
@@ -101,10 +107,10 @@ static int begin_mdb(lmq_store *s, MDB_txn **mdb)
 /* One attempt; ENOTRECOVERABLE: the environment must be opened again. */
 static int begin_locked(lmq_store *s, struct txn *t)
 {
-	int rc = writer_lock(s, lmq_deadline(s->patience));
+	int rc = writer_lock(s, lmq_deadline(s->patience), &t->old_signals);
 	if (rc != 0)
 		return rc;
-	rc = check_file(s);
+	rc = check_files(s);
 	if (rc == 0)
 		rc = check_poison(s);
 	if (rc == 0) {

@@ -154,7 +154,7 @@ int lmq_watch_wait(lmq_watch *w, int64_t deadline)
 		until = deadline;
 	snapshot_drop_all(w->store);
 	rc = deadline > now ? wait_many(w, until) : 0;
-	if (rc == ENOSYS)
+	if (rc == ENOSYS || rc == EPERM)	/* EPERM: a container that does not know the call */
 		rc = wait_any(w, until);
 	disarm(w);
 	if (atomic_load(&w->interrupted) != w->interrupted_seen) {

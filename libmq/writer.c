@@ -211,7 +211,6 @@ static int lot_append(lmq_writer *w, struct txn *t, struct lot *l)
 	struct channel_record r;
 	struct head_record head;
 	lmq_channel *c = l->channel;
-	bool more;
 	int rc = channel_record(c, t->mdb, &r);
 	if (rc == 0)
 		rc = get_head(w->store, t->mdb, c->id, 0, &head);
@@ -228,8 +227,6 @@ static int lot_append(lmq_writer *w, struct txn *t, struct lot *l)
 		rc = retain_apply(t, c->id, 0, &r, &head);
 	if (rc == 0)
 		rc = put_head(t, c->id, 0, &head);
-	if (rc == 0 && r.kind != LMQ_QUEUE)
-		rc = sweep_step(t, &more);	/* large bodies that retention dropped */
 	txn_wake(t, c->id);
 	return rc;
 }
@@ -255,26 +252,39 @@ static void empty(lmq_writer *w)
 	w->count = w->bytes = 0;
 }
 
-int lmq_writer_commit(lmq_writer *w)
+/* One attempt. due: what was dropped waits for the sweeper. */
+static int commit_once(lmq_writer *w, bool *due)
 {
 	struct txn t;
+	int rc = txn_begin(w->store, &t);
+	if (rc != 0)
+		return rc;
+	rc = commit_all(w, &t);
+	*due = rc == 0 && sweep_due(&t);
+	if (rc == 0)
+		return txn_commit(&t, w->sync);
+	txn_abort(&t);
+	return rc;
+}
+
+int lmq_writer_commit(lmq_writer *w)
+{
+	bool due = false;
 	int rc;
 	if (w->open)
 		return fail(w->store, LMQ_EINVAL, "%s: a message is still being written", w->store->path);
 	if (w->count == 0)
 		return 0;
-	rc = txn_begin(w->store, &t);
-	if (rc != 0)
-		return rc;
-	rc = commit_all(w, &t);
-	if (rc == 0)
-		rc = txn_commit(&t, w->sync);
-	else
-		txn_abort(&t);
+	rc = commit_once(w, &due);
+	/* A full store may be full of what was removed already. */
+	if (rc == LMQ_EFULL && sweep_all(w->store) == 0)
+		rc = commit_once(w, &due);
 	if (rc == 0)
 		w->committed = w->count;
 	if (rc == 0 || rc == LMQ_EUNKNOWN)
 		empty(w);
+	if (rc == 0 && due)
+		sweep_aside(w->store);
 	return rc;
 }
 

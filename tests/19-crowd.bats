@@ -435,3 +435,33 @@ each_number_of() {
 	((status == 74))
 	prints body mq-recv -e jobs
 }
+
+@test "a receiver that waits notices that its reader is gone" {
+	must mq-send jobs one
+	mkfifo pipe
+	mq-recv -f jobs >pipe 2>/dev/null 3>&- &
+	receiver=$!
+	read -r line <pipe
+	[[ $line == one ]]
+	local status=0
+	wait "$receiver" || status=$?
+	((status == 141))
+}
+
+@test "SIGTERM ends a receiver behind a whole message, however slowly its reader reads" {
+	seq -f 'a message with the number %.0f' 100000 | mq-send -q jobs
+	mkfifo pipe
+	mq-recv -e jobs >pipe 2>/dev/null 3>&- &
+	receiver=$!
+	exec 7<pipe
+	read -r -N 5000 begin <&7
+	kill -TERM "$receiver"
+	{ printf %s "$begin"; cat <&7; } >got
+	exec 7<&-
+	local status=0
+	wait "$receiver" || status=$?
+	((status == 143))
+	[[ $(tail -c 1 got | od -An -tx1) == ' 0a' ]]
+	mq-recv -e jobs >>got
+	seq -f 'a message with the number %.0f' 100000 | cmp - got
+}

@@ -41,7 +41,7 @@ pid_t child(int (*work)(void *), void *argument);
 int end_of(pid_t pid);
 bool has_ended(pid_t pid);
 int in_child(int (*work)(void *), void *argument);
-/* Waits until it has ended, or sleeps and does not wake by itself for a while. True: it has ended. */
+/* Waits until it has ended, or was asleep for a while whenever looked at. True: it has ended. */
 bool settled(pid_t pid);
 
 /* As child(), stopped at its first system call. */

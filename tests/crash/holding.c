@@ -20,12 +20,12 @@ static const char *path;
 static bool no_lock;
 static unsigned next;
 
-int __real_writer_lock(lmq_store *s, int64_t deadline);
-int __wrap_writer_lock(lmq_store *s, int64_t deadline);
+int __real_writer_lock(lmq_store *s, int64_t deadline, const sigset_t *asleep);
+int __wrap_writer_lock(lmq_store *s, int64_t deadline, const sigset_t *asleep);
 
-int __wrap_writer_lock(lmq_store *s, int64_t deadline)
+int __wrap_writer_lock(lmq_store *s, int64_t deadline, const sigset_t *asleep)
 {
-	return no_lock ? 0 : __real_writer_lock(s, deadline);
+	return no_lock ? 0 : __real_writer_lock(s, deadline, asleep);
 }
 
 /* Begins a transaction and stops; when it goes on, it stores a message. */

@@ -96,18 +96,34 @@ static void deliver(unsigned id)
 	ledger->delivered[id]++;
 }
 
+/* Delivers the claim; *count may become less: what another one settled in the last instant of its life. */
+static int deliver_claim(lmq_receiver *r, unsigned id[CLAIM], size_t *count)
+{
+	struct lmq_message m;
+	for (size_t i = 0; i < *count; i++) {
+		int rc = lmq_receiver_next(r, &m);
+		if (rc == LMQ_END) {
+			*count = i;
+			return 0;
+		}
+		if (rc != 0)
+			return rc;
+		id[i] = number_in(&m);
+		if (!early)
+			deliver(id[i]);
+		if (draw(2))
+			lmq_receiver_pause(r);	/* as before a write that may block */
+	}
+	return 0;
+}
+
 static int receive_some(lmq_receiver *r)
 {
 	unsigned id[CLAIM];
-	struct lmq_message m;
 	size_t count;
 	int rc = lmq_receiver_claim(r, 1 + draw(CLAIM), 1 << 20, &count);
-	for (size_t i = 0; rc == 0 && i < count; i++) {
-		rc = lmq_receiver_next(r, &m);
-		id[i] = rc == 0 ? number_in(&m) : 0;
-		if (rc == 0 && !early)
-			deliver(id[i]);
-	}
+	if (rc == 0)
+		rc = deliver_claim(r, id, &count);
 	if (rc == 0)
 		rc = lmq_receiver_settle(r, count, LMQ_SYNC_FULL);
 	for (size_t i = 0; rc == 0 && i < count; i++) {
