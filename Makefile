@@ -53,21 +53,17 @@ endif
 # that are ours, a warning is an error. `make WERROR=` does without, `make strict` insists anywhere.
 $(BUILD)/config.mk: Makefile libmq/libmq.h
 	@mkdir -p $(@D)
-	@pkg-config --exists lmdb jansson && command -v gnulib-tool >/dev/null || { \
-		echo 'mq: liblmdb, jansson or gnulib is missing: tests/setup installs it' >&2; exit 1; }
+	@pkg-config --exists lmdb && command -v gnulib-tool >/dev/null || { \
+		echo 'mq: liblmdb or gnulib is missing: tests/setup installs it' >&2; exit 1; }
 	@set -e; \
 	say() { printf '%s := %s\n' "$$1" "$$2"; }; \
 	version=$$(sed -n 's/^#define LMQ_VERSION "\(.*\)"/\1/p' libmq/libmq.h); \
 	compiler=$$(printf '%s\n' 'clang __clang_major__ gcc __GNUC__ x86 __x86_64__ __i386__' \
 		| $(CC) -E -P -x c -); \
-	libs=$$(pkg-config --variable=libdir jansson); \
 	{	say config_for '$(config_for_now)'; \
 		say version "$$version"; \
 		say lmdb_cflags "$$(pkg-config --cflags lmdb)"; \
 		say lmdb_libs "$$(pkg-config --libs lmdb)"; \
-		say jansson_cflags "$$(pkg-config --cflags jansson)"; \
-		if [ -e "$$libs/libjansson.a" ]; then say jansson_libs "$$libs/libjansson.a"; \
-		else say jansson_libs "$$(pkg-config --libs jansson)"; fi; \
 		case $$compiler in (*'clang 14 '*|*__clang_major__*'gcc 12 '*) \
 			say compiler_known -Werror;; esac; \
 		case $$compiler in (*' 1 '*|*' 1') say cf_protection -fcf-protection;; esac; \
@@ -128,7 +124,7 @@ real_name := libmq.so.$(version)
 $(lib_objects): $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$@)mkdir -p $(@D) && $(call compile,-fPIC -fvisibility=hidden $(lmdb_cflags))
 
-$(BUILD)/obj/cmd/%.o $(BUILD)/obj/tests/unit/%.o: extra = -fPIE -Icmd $(jansson_cflags) @$(BUILD)/gnulib/cppflags
+$(BUILD)/obj/cmd/%.o $(BUILD)/obj/tests/unit/%.o: extra = -fPIE -Icmd @$(BUILD)/gnulib/cppflags
 $(BUILD)/obj/cmd/%.o: cmd/%.c $(BUILD)/flags $(BUILD)/gnulib/cppflags
 	$(call say,CC,$@)mkdir -p $(@D) && $(call compile,$(extra))
 
@@ -149,7 +145,7 @@ $(BUILD)/libmq.so: $(BUILD)/$(real_name)
 
 # The library goes into each tool as a whole: half the start-up time of a program that has to find it.
 archives := $(BUILD)/libcmd.a $(BUILD)/libmq.a
-link = $(CC) -pie $(ldflags) -o $@ $< $(archives) $(BUILD)/gnulib/gllib/libgnu.a $(jansson_libs) \
+link = $(CC) -pie $(ldflags) -o $@ $< $(archives) $(BUILD)/gnulib/gllib/libgnu.a \
 	$(lmdb_libs) -lm $(LDLIBS)
 
 $(tools): $(BUILD)/%: $(BUILD)/obj/cmd/%.o $(archives)

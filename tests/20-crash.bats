@@ -40,7 +40,7 @@ setup_file() {
 	jobs+=($!)
 	{ compile recovering mdb_txn_begin store_recover && compile killing; } &
 	jobs+=($!)
-	{ compile holding writer_lock && compile staging blob_orphan && compile filling; } &
+	{ compile holding writer_lock && compile staging blob_orphan && compile filling && compile dying; } &
 	jobs+=($!)
 	for job in "${jobs[@]}"; do
 		wait "$job"
@@ -228,6 +228,10 @@ failed_meta() {
 
 @test "receivers killed at random lose nothing and get nothing again that was settled" {
 	passes killing receivers $((RANDOM + 1))
+}
+
+@test "a receiver killed at the very end of its commit: the next one goes on, whoever comes in between" {
+	passes dying
 }
 
 @test "a receiver that settles before it delivers is found out" {

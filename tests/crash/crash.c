@@ -199,12 +199,21 @@ bool step(pid_t pid, int *status)
 	}
 }
 
-long call_of(pid_t pid)
+long call_of(pid_t pid, uint64_t arguments[6])
 {
 	struct __ptrace_syscall_info info;
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof info, &info) <= 0)
 		return -1;
+	for (int i = 0; i < 6; i++)
+		arguments[i] = info.entry.args[i];
 	return (long)info.entry.nr;
+}
+
+void finish_call(pid_t pid)
+{
+	int status;
+	need(ptrace(PTRACE_SYSCALL, pid, NULL, NULL) == 0 && waitpid(pid, &status, 0) == pid && WIFSTOPPED(status),
+		"ptrace: %s", strerror(errno));
 }
 
 void untrace(pid_t pid)

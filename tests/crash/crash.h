@@ -48,8 +48,10 @@ bool settled(pid_t pid);
 pid_t traced(int (*work)(void *), void *argument);
 /* Lets it run to where it enters its next system call; false when it has ended, with *status as end_of. */
 bool step(pid_t pid, int *status);
-/* The number of the call it stands at. */
-long call_of(pid_t pid);
+/* The number of the call it stands at, and its arguments. */
+long call_of(pid_t pid, uint64_t arguments[6]);
+/* Lets it run to where the kernel has done that call, and not further. */
+void finish_call(pid_t pid);
 /* Lets it run on its own. */
 void untrace(pid_t pid);
 void kill_traced(pid_t pid);

@@ -129,10 +129,11 @@ static void resumed_writer(void)
 static pid_t at_flock(unsigned calls)
 {
 	pid_t pid = traced(put_patiently, (void *)path);
+	uint64_t arguments[6];
 	int status;
 	while (calls > 0) {
 		need(step(pid, &status), "it ended with %d before it stopped", status);
-		calls -= call_of(pid) == SYS_flock;
+		calls -= call_of(pid, arguments) == SYS_flock;
 	}
 	return pid;
 }

@@ -373,4 +373,69 @@ TEST(small_store, "a store with max-bytes is filled almost to it before a sender
 	end();
 }
 
+TEST(holders, "a receiver finds what is free between the claims of others, whatever order they came in")
+{
+	static const size_t wanted[] = { 64, 64, 64, 256 };
+	static const uint64_t first[] = { 0, 64, 0, 128 };
+	lmq_receiver *r[4];
+	struct lmq_message m;
+	size_t count;
+	begin(LMQ_QUEUE);
+	send_many(500);
+	for (int i = 0; i < 4; i++) {
+		REQUIRE(lmq_receiver_open(channel, NULL, &r[i]) == 0);
+		if (i == 2)
+			lmq_receiver_release(r[0]);
+		REQUIRE(lmq_receiver_claim(r[i], wanted[i], 1 << 30, &count) == 0);
+		CHECK_EQUAL(count, wanted[i]);
+		CHECK(lmq_receiver_next(r[i], &m) == 0 && m.offset == first[i]);
+	}
+	for (int i = 0; i < 4; i++)
+		lmq_receiver_close(r[i]);
+	end();
+}
+
+TEST(large_bytes, "large bodies count in a stream's bytes, and retention is exact to one of them")
+{
+	lmq_writer *w;
+	struct lmq_channel_info info;
+	make_stream("max-bytes=1M");
+	REQUIRE(lmq_writer_open(store, LMQ_SYNC_RELAXED, &w) == 0);
+	for (int i = 0; i < 40; i++) {
+		send_body(w, 200000);
+		CHECK(lmq_channel_info(channel, &info) == 0);
+		CHECK(info.bytes < (1 << 20) + 210000 && (i < 6 || info.messages == 6));
+	}
+	lmq_writer_close(w);
+	end();
+}
+
+TEST(garbage, "a store that is full of removed bodies is swept before a sender is refused")
+{
+	static const char *const limit[] = { "max-bytes=24M" };
+	static char body[12000];
+	struct lmq_message m = LMQ_MESSAGE_INIT;
+	lmq_writer *w;
+	lmq_receiver *r;
+	size_t n, count;
+	begin(LMQ_QUEUE);
+	CHECK(lmq_store_make(store, limit, 1, NULL, &n) == 0);
+	REQUIRE(lmq_writer_open(store, LMQ_SYNC_RELAXED, &w) == 0);
+	REQUIRE(lmq_receiver_open(channel, NULL, &r) == 0);
+	CHECK(lmq_writer_begin(w, channel, &m) == 0);
+	for (int i = 0; i < 1500; i++)
+		CHECK(lmq_writer_write(w, body, sizeof body) == 0);
+	CHECK(lmq_writer_end(w) == 0 && lmq_writer_commit(w) == 0);
+	REQUIRE(lmq_receiver_claim(r, 1, 1 << 30, &count) == 0);
+	CHECK(lmq_receiver_settle(r, 1, LMQ_SYNC_RELAXED) == 0);
+	m.body = (struct lmq_bytes){ body, sizeof body };
+	for (int i = 0; i < 1500; i++) {
+		REQUIRE(lmq_writer_add(w, channel, &m) == 0);
+		REQUIRE(lmq_writer_commit(w) == 0);
+	}
+	lmq_receiver_close(r);
+	lmq_writer_close(w);
+	end();
+}
+
 UNIT_MAIN
