@@ -124,6 +124,8 @@ static int write_messages(size_t count)
 	for (size_t i = 0; i < count && !interrupted; i++) {
 		int status = lmq_receiver_next(receiver, &message);
 
+		if (status == LMQ_END)	/* fewer than were claimed, rarely; see libmq.h */
+			return 0;
 		if (status == 0)
 			status = form_write(&form, &message, &source);
 		if (status != 0)

@@ -420,7 +420,10 @@ void lmq_receiver_close(lmq_receiver *receiver);
  */
 int lmq_receiver_claim(lmq_receiver *receiver, size_t max_messages, size_t max_bytes, size_t *count);
 
-/* The next claimed message; LMQ_END behind the last. */
+/*
+ * The next claimed message; LMQ_END behind the last. These may be fewer than _claim said, where the receiver that
+ * had them before was killed while it settled them.
+ */
 int lmq_receiver_next(lmq_receiver *receiver, struct lmq_message *message);
 int lmq_receiver_body(lmq_receiver *receiver, uint64_t at, struct lmq_bytes *piece);
 void lmq_receiver_pause(lmq_receiver *receiver);	/* as lmq_reader_pause */

@@ -65,6 +65,21 @@ static bool claimed_from(const lmq_receiver *r, uint64_t *at)
 	return false;
 }
 
+/*
+ * Claimed messages that turn out to be settled and dropped leave the claim: their last receiver was killed in the
+ * instant in which its settling became true, and the claim was made before anybody could see that (claim.c).
+ */
+static void forget_below(lmq_receiver *r, uint64_t first)
+{
+	while (r->run_count > 0 && r->runs[0].first < first) {
+		uint64_t end = r->runs[0].end < first ? r->runs[0].end : first;
+		receiver_give(r, r->runs[0].first, end);
+		r->runs[0].first = end;
+		if (end == r->runs[0].end)
+			memmove(r->runs, r->runs + 1, --r->run_count * sizeof *r->runs);
+	}
+}
+
 int lmq_receiver_next(lmq_receiver *r, struct lmq_message *m)
 {
 	struct record record;
@@ -76,6 +91,9 @@ int lmq_receiver_next(lmq_receiver *r, struct lmq_message *m)
 		return channel_gone(r->queue);
 	if (rc != 0)
 		return rc;
+	forget_below(r, r->cursor.head.first);
+	if (!claimed_from(r, &r->next))
+		return LMQ_END;
 	if (r->cursor.offset != r->next)
 		log_seek(&r->cursor, r->next);
 	rc = log_next(&r->cursor, &record);

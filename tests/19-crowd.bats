@@ -298,8 +298,8 @@ each_number_of() {
 		receiver=$started
 		for _ in $(seq $((RANDOM % 400))); do :; done
 		kill -KILL "$sender" "$receiver" 2>/dev/null || true
-		until_true 20 gone "$sender"
-		until_true 20 gone "$receiver"
+		until_true 60 gone "$sender"
+		until_true 60 gone "$receiver"
 	done
 	must mq-send jobs alive
 	must timeout 20 mq-recv -e jobs
