@@ -25,6 +25,25 @@ void log_cursor_close(struct log_cursor *c)
 	c->scratch = NULL;
 }
 
+int log_cursor_within(struct txn *t, uint32_t id, uint16_t lane, const struct head_record *head,
+	struct snapshot *view, struct log_cursor *c)
+{
+	int rc;
+	*view = (struct snapshot){ .store = t->store, .mdb = t->mdb, .active = true, .serial = 1 };
+	log_cursor_init(c, view, id, lane);
+	c->head = *head;
+	log_seek(c, head->first);
+	rc = mdb_cursor_open(t->mdb, t->store->table, &view->cursor);
+	return rc == 0 ? 0 : fail_lmdb(t->store, t->store->path, rc);
+}
+
+void log_cursor_leave(struct log_cursor *c)
+{
+	if (c->snapshot->cursor)
+		mdb_cursor_close(c->snapshot->cursor);
+	log_cursor_close(c);
+}
+
 int log_refresh(struct log_cursor *c)
 {
 	struct snapshot *p = c->snapshot;

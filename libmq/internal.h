@@ -264,6 +264,10 @@ int block_load(lmq_store *s, uint32_t id, uint16_t lane, const MDB_val *key, con
 	struct block *b, uint64_t *offset, uint32_t *part);
 void log_cursor_init(struct log_cursor *c, struct snapshot *p, uint32_t id, uint16_t lane);
 void log_cursor_close(struct log_cursor *c);
+/* A cursor at head->first within a write transaction, on a view that the caller provides; always to be left. */
+int log_cursor_within(struct txn *t, uint32_t id, uint16_t lane, const struct head_record *head,
+	struct snapshot *view, struct log_cursor *c);
+void log_cursor_leave(struct log_cursor *c);
 /* Renews the view on the log's head. LMQ_EGONE. */
 int log_refresh(struct log_cursor *c);
 void log_seek(struct log_cursor *c, uint64_t offset);

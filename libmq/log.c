@@ -180,18 +180,13 @@ int log_first_block(lmq_store *s, MDB_cursor *cursor, uint32_t id, uint16_t lane
  */
 static int drop_large(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, uint64_t floor)
 {
-	struct snapshot view = { .store = t->store, .mdb = t->mdb, .active = true, .serial = 1 };
+	struct snapshot view;
 	struct log_cursor c;
 	struct record r;
 	struct blob blob;
 	uint64_t delta;
 	unsigned budget = STEP_LARGE;
-	int rc = mdb_cursor_open(t->mdb, t->store->table, &view.cursor);
-	if (rc != 0)
-		return fail_lmdb(t->store, t->store->path, rc);
-	log_cursor_init(&c, &view, id, lane);
-	c.head = *head;
-	log_seek(&c, head->first);
+	int rc = log_cursor_within(t, id, lane, head, &view, &c);
 	while (rc == 0 && head->large > 0 && budget > 0 && c.offset < floor) {
 		rc = log_next(&c, &r);
 		if (rc == 0 && !message_skim(r.data, r.end, &delta, &blob))
@@ -211,8 +206,7 @@ static int drop_large(struct txn *t, uint32_t id, uint16_t lane, struct head_rec
 	}
 	if (rc == 0 && head->large == 0)
 		head->first = floor;
-	log_cursor_close(&c);
-	mdb_cursor_close(view.cursor);
+	log_cursor_leave(&c);
 	return rc;
 }
 

@@ -41,19 +41,14 @@ static int block_expired(struct txn *t, uint32_t id, uint16_t lane, const struct
 static int large_floor(struct txn *t, uint32_t id, uint16_t lane, const struct head_record *head, uint64_t bytes,
 	uint64_t *floor)
 {
-	struct snapshot view = { .store = t->store, .mdb = t->mdb, .active = true, .serial = 1 };
+	struct snapshot view;
 	struct log_cursor c;
 	struct record r;
 	struct blob blob;
 	uint64_t left = head->bytes, delta;
-	int rc = mdb_cursor_open(t->mdb, t->store->table, &view.cursor);
-	if (rc != 0)
-		return fail_lmdb(t->store, t->store->path, rc);
-	log_cursor_init(&c, &view, id, lane);
-	c.head = *head;
-	log_seek(&c, head->first);
+	int rc = log_cursor_within(t, id, lane, head, &view, &c);
 	*floor = head->first;
-	for (unsigned i = 0; i < STEP_RECORDS && left > bytes && (rc = log_next(&c, &r)) == 0; i++) {
+	for (unsigned i = 0; rc == 0 && i < STEP_RECORDS && left > bytes && (rc = log_next(&c, &r)) == 0; i++) {
 		uint64_t size = (uint64_t)(r.end - r.data);
 		if (!message_skim(r.data, r.end, &delta, &blob)) {
 			rc = fail_damaged(t->store, "a message");
@@ -65,8 +60,7 @@ static int large_floor(struct txn *t, uint32_t id, uint16_t lane, const struct h
 		left -= size;
 		*floor = r.offset + 1;
 	}
-	log_cursor_close(&c);
-	mdb_cursor_close(view.cursor);
+	log_cursor_leave(&c);
 	return rc == LMQ_END ? 0 : rc;
 }
 
