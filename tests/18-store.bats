@@ -489,3 +489,32 @@ int main(int argc, char **argv)
 }
 END
 }
+
+# A library that answers fstatfs with the type of filesystem in $FS_TYPE, as a mount of one would.
+another_filesystem() {
+	[[ ${TEST_CFLAGS-} != *sanitize* ]] || skip "a sanitizer wants to be the first library loaded"
+	"${CC:-cc}" -shared -fPIC -o filesystem.so -x c - <<-'C'
+		#define _GNU_SOURCE
+		#include <dlfcn.h>
+		#include <stdlib.h>
+		#include <sys/vfs.h>
+		int fstatfs(int fd, struct statfs *fs)
+		{
+			int (*real)(int, struct statfs *) = (int (*)(int, struct statfs *))dlsym(RTLD_NEXT, "fstatfs");
+			int rc = real(fd, fs);
+			fs->f_type = strtol(getenv("FS_TYPE"), NULL, 16);
+			return rc;
+		}
+	C
+}
+
+@test "a store on a network filesystem is refused, and none is made there" {
+	another_filesystem
+	FS_TYPE=6969 must_fail 78 env LD_PRELOAD="$PWD/filesystem.so" mq-send jobs a
+	grep -q '^mq-send: .*: a store cannot lie on NFS' "$err"
+	[[ ! -e $MQ_STORE ]]
+	must mq-send -q jobs a
+	FS_TYPE=fe534d42 must_fail 78 env LD_PRELOAD="$PWD/filesystem.so" mq-recv jobs
+	grep -q 'a store cannot lie on SMB' "$err"
+	prints a mq-recv jobs
+}
