@@ -182,7 +182,7 @@ void output_message_end(void);
 uint64_t output_completed(void);
 /* Drops what was added since the last message end; false if a part of it has left already. */
 bool output_take_back(void);
-/* Before and after a wait: dies by SIGPIPE if stdout is a pipe that nobody reads any more. */
+/* Before a wait: dies by SIGPIPE if stdout is a pipe that nobody reads any more. */
 void output_check_reader(void);
 bool output_pending(void);	/* something is buffered */
 int output_error(void);		/* errno of the failed write, EPIPE among them; 0 */

@@ -36,26 +36,22 @@ void output_source(const struct body_source *new_source)
 	source = new_source;
 }
 
-/* Waits until stdout takes bytes; a second signal of the same kind ends the process here. */
-static void await_stdout(void)
+/*
+ * As write(2) to stdout, but a descriptor that does not block is waited for. Returns 0 when a signal told us to
+ * stop, so that the caller looks where; a second signal of the same kind ends the process here.
+ */
+static ssize_t write_some(const char *data, size_t size)
 {
 	struct pollfd stdout_poll = { .fd = STDOUT_FILENO, .events = POLLOUT };
 
-	while (poll(&stdout_poll, 1, -1) < 0 && errno == EINTR)
-		;
-}
-
-/* As write(2) to stdout, but a descriptor that does not block is waited for. EINTR: a signal told us to stop. */
-static ssize_t write_some(const char *data, size_t size)
-{
 	for (;;) {
 		ssize_t done = write(STDOUT_FILENO, data, size);
 
 		if (done >= 0 || (errno != EINTR && errno != EAGAIN))
 			return done;
 		if (errno == EAGAIN)
-			await_stdout();
-		else if (interrupted)
+			poll(&stdout_poll, 1, -1);
+		if (interrupted)
 			return 0;
 	}
 }

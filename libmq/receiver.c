@@ -2,9 +2,9 @@
 /*
  * Receivers: deliver what was claimed (claim.c) and settle it.
  *
- * Settling is one transaction: it moves the queue's position and drops the blocks that lie below it; a step of
- * sweeping, if one is due, follows in one of its own. Its locks are given back after the commit; a kill in between leaves settled messages that
- * nobody looks at again.
+ * Settling is one transaction: it moves the queue's position and drops the blocks that lie below it. The
+ * locks are given back after the commit; a kill in between leaves settled messages that nobody looks at again.
+ * A step of sweeping, if one is due, follows in a transaction of its own.
  */
 #include "receiver.h"
 
@@ -159,10 +159,11 @@ static int settle_part(lmq_store *s, struct txn *t, struct group_record *g, cons
 		rc = group_first(t, g, part->end, at, &run);
 		if (rc == LMQ_END || (rc == 0 && run.first >= part->end))
 			return 0;
-		if (rc == 0 && run.end > part->end)
+		if (rc != 0)
+			return rc;
+		if (run.end > part->end)
 			run.end = part->end;
-		if (rc == 0)
-			rc = group_settle(t, g, &run);
+		rc = group_settle(t, g, &run);
 		at = run.end;
 	}
 	return rc == LMQ_END ? fail_damaged(s, "a run of messages") : rc;

@@ -28,7 +28,8 @@ static int block_expired(struct txn *t, uint32_t id, uint16_t lane, const struct
 	if (rc != 0)
 		return fail_lmdb(t->store, t->store->path, rc);
 	rc = log_first_block(t->store, cursor, id, lane, &b, &offset);
-	if (rc == 0 && ((head->large == 0 && head->bytes - least(b.size, head->bytes) >= bytes) || b.last_time < oldest))
+	if (rc == 0 && (b.last_time < oldest ||
+			(head->large == 0 && head->bytes - least(b.size, head->bytes) >= bytes)))
 		*floor = b.count ? offset + b.count : offset + 1;
 	mdb_cursor_close(cursor);
 	return rc == LMQ_END ? 0 : rc;
