@@ -57,7 +57,7 @@ struct option_row {
 	int key;		/* short option's letter, or a value above 255 for a long one only */
 	const char *name;	/* long name */
 	const char *argument;	/* "N", "D", ...; NULL: takes none */
-	const char *help;	/* a few words */
+	const char *help;	/* a few words; "": one of those that are only listed, behind the others */
 };
 
 struct tool {
@@ -66,12 +66,14 @@ struct tool {
 	const char *purpose;	/* one line */
 	const struct option_row *options;	/* without the five that every tool has; ends with key 0 */
 	const char *const *examples;		/* three; ends with NULL */
+	int operands_before;	/* so many operands may stand among the options; the next one ends them. 0: all may */
 };
 
 /*
  * Sets tool_name, handles -h -V -s -q -v itself (help and version leave with 0), and calls handle() with key
  * and argument (or NULL) for each other option, in order. A bad option dies with 64 and one hint.
- * Operands are moved behind the options; returns the index of the first one in argv.
+ * Operands are moved behind the options; returns the index of the first one in argv. With operands_before what
+ * stands behind them is left as it is.
  * Prepares the process too: SIGXFSZ ignored, descriptors 0 to 2 known to be open.
  */
 int options_parse(const struct tool *tool, int argc, char **argv, void (*handle)(int key, char *argument));
@@ -127,15 +129,18 @@ struct form {
 	bool escape;			/* FORM_BODY on a terminal: control bytes shown escaped */
 	const char *channel;		/* name for the envelope and %c */
 	bool delivery;			/* the message is delivered (queue): attempt and lease are shown */
+	const struct lmq_delivery *delivery_state;	/* for the envelope: how its delivery stands; or NULL */
 };
 
 /* Rows for the option tables of readers (-j -0 -d -r -F -o), and their handler: true if key was one of them. */
-#define FORM_OPTIONS \
+#define FORM_SHAPES \
 	{ 'j', "json", NULL, "JSON envelope, one object a line" }, \
 	{ '0', "null", NULL, "messages end in NUL" }, \
 	{ 'd', "delimiter", "S", "messages end in the string S" }, \
 	{ 'r', "raw", NULL, "bodies and nothing else" }, \
-	{ 'F', "format", "T", "template, see mq-formats(5)" }, \
+	{ 'F', "format", "T", "template, see mq-formats(5)" }
+#define FORM_OPTIONS \
+	FORM_SHAPES, \
 	{ 'o', "output", "M", "body, json or json-data" }
 bool form_option(struct form *form, int key, const char *argument);
 /* Decides what depends on stdout (escape); call once after the options. */
@@ -159,8 +164,10 @@ struct template *template_compile(const char *text);
 int template_write(const struct template *t, const struct form *form, const struct lmq_message *message,
 	const struct body_source *source);
 
-/* Understands \n \t \0 \\ \xHH in option arguments; dies with 64. *size gets the length; allocated. */
+/* escapes.c: \n \t \0 \\ \xHH in option arguments; dies with 64. *size gets the length; allocated. */
 char *escapes_decode(const char *option, const char *text, size_t *size);
+/* Reads the escape behind a backslash and moves *at behind it. -1: not an escape. */
+int escape_read(const char **at);
 
 /* ---- output.c: stdout, and how many messages have left it for good -------------------------------- */
 
@@ -222,10 +229,11 @@ bool body_is_text(const struct lmq_message *message, const struct body_source *s
 /* Its first bytes, size at most, copied to the buffer; *got of them. */
 int body_begin(const struct lmq_message *message, const struct body_source *source, char *buffer, size_t size,
 	size_t *got);
-/* The message without a delimiter, and its headers, as JSON; and its position with the attempt. */
+/* fields.c: the message without a delimiter, and its headers, as JSON; and its position with the attempt. */
 int envelope_write(const struct form *form, const struct lmq_message *message, const struct body_source *source);
 int headers_write(const struct lmq_message *message);
 char *lease_put(char *to, const struct form *form, const struct lmq_message *message);	/* LMQ_NAME_MAX + 42 bytes */
+char *origin_put(char *to, const struct lmq_death *death);	/* where a dead letter was; as many bytes */
 
 /* ---- reading.c: what mq-recv, mq-sub and mq-replay share ------------------------------------------------ */
 
@@ -239,6 +247,8 @@ int channel_await(lmq_store *store, const char *name, enum lmq_kind kind, lmq_wa
 	lmq_channel **channel);
 /* Tells of messages that were trimmed away before they were read, beyond the *told ones told of before. */
 void missed_tell(const char *name, lmq_reader *reader, uint64_t *told);
+/* The name given by -c, if it can be one, or 64; without (NULL) HOST:PID. Kept for good. */
+const char *consumer_name(const char *given);
 /* The only operand, or 64; what: "queue". */
 const char *only_operand(int argc, char **argv, int first, const char *what);
 
@@ -306,7 +316,7 @@ bool envelope_read(struct envelope *envelope, char *text, size_t size, const str
 /* The whole tool; kinds that the tool accepts, the first being the one it creates. */
 int sending_main(const struct tool *tool, enum lmq_kind create, const enum lmq_kind *accept, size_t accept_count,
 	int argc, char **argv);
-extern const struct option_row sending_options[];
+extern const struct option_row send_options[], pub_options[];
 
 /* outbox.c: messages on their way into one channel, what was sent so far, and the end in case of a fault. */
 struct outbox {
@@ -316,12 +326,21 @@ struct outbox {
 	struct lmq_message message;	/* the fields that every message gets */
 	bool atomic;		/* all in one transaction, or nothing */
 	bool print_position;
+	int64_t wait;		/* ns for room in a full queue; -1: for ever if the queue says full=block */
+	lmq_watch *watch;	/* where that is waited for; NULL: it is not */
+	const char *resume;	/* the messages are numbered under this name; NULL */
+	uint64_t stored;	/* by earlier runs under that name; */
+	uint64_t skip;		/* so many of them are still to come in the input */
+	bool skipping;		/* the message that comes in pieces is one of them */
 	const char *unit;	/* what the present message is called: "line", or a file's name; */
 	uint64_t number;	/* its number; 0: unit says all */
+	uint64_t last;		/* the number of the last message that was added */
 	uint64_t sent;		/* messages committed */
 	uint64_t bytes;		/* of bodies taken */
 };
 /* All of these end the tool on a fault, having told how many messages were sent. */
+void outbox_start(struct outbox *outbox);	/* once it has its channel and writer */
+void outbox_finish(struct outbox *outbox);	/* at the end of the input */
 void outbox_add(struct outbox *outbox, const struct lmq_message *message);
 void outbox_begin(struct outbox *outbox, const struct lmq_message *message);
 void outbox_write(struct outbox *outbox, const void *data, size_t size);
@@ -400,5 +419,75 @@ void table_text(struct table *table, const char *text);		/* the next cell */
 void table_number(struct table *table, uint64_t number, const char *shown);	/* shown: for people, or NULL */
 void table_json(struct table *table, const char *text, const char *json);	/* json: the cell as a JSON value */
 void table_print(struct table *table);	/* everything to stdout through output.c, and frees it */
+
+/* ---- delivery.c, offsets.c, conditions.c, pace.c: what mq-ack, mq-exec, mq-move, mq-peek and mq-trim share ------------- */
+
+const char *state_name(enum lmq_state state);	/* "ready", "leased", "delayed", "retry", "blocked", "expired" */
+unsigned states_parse(const char *list);	/* "ready,leased": the bits 1 << state; dies with 64 */
+/* Copies what belongs to the reader, which may be paused then; until the next such call. */
+void delivery_keep(struct lmq_delivery *delivery);
+/* Its fields in an envelope, a comma before each; at most DELIVERY_STATE_MAX bytes. */
+enum { DELIVERY_STATE_MAX = JSON_TEXT_GROWTH * (LMQ_ERROR_MAX + LMQ_CONSUMER_MAX) + 1024 };
+int delivery_state_write(const struct lmq_delivery *delivery);
+int history_write(const struct lmq_history *history);	/* fields.c: all of it but the reason, in the same way */
+
+/* Operands "1041" or "1041-1050": a list of as many as there are, allocated; dies with 64. */
+struct offsets {
+	uint64_t first, end;	/* end is not included */
+};
+struct offsets *offsets_operands(char **operands, size_t count);
+
+/* conditions.c: which messages mq-move takes; many filters can be made of them. */
+struct condition {
+	int key;		/* of the option, -k or -m */
+	const char *text;
+};
+struct conditions {
+	struct condition *texts;
+	size_t text_count;
+	int64_t before;		/* stored before this time; 0: not given */
+	enum lmq_reason reason;
+	const struct offsets *offsets;
+	size_t offset_count;	/* 0: any offset */
+};
+enum { OPTION_REASON = OPTION_TOOL + 50, OPTION_OLDER };
+#define CONDITION_OPTIONS \
+	{ 'k', "key", "P", "only messages whose key matches P" }, \
+	{ 'm', "match", "N=GLOB", "only messages whose header N matches" }, \
+	{ OPTION_REASON, "reason", "R", "only dead letters that are dead for this reason" }, \
+	{ OPTION_OLDER, "older", "D", "only messages older than D" }
+bool conditions_option(struct conditions *conditions, int key, const char *argument);
+void conditions_check(const struct conditions *conditions);	/* dies with 64 where one is not valid */
+/* All of them, within [first, end), and of that origin (NULL: any). NULL: no message can meet them. */
+lmq_filter *conditions_filter(const struct conditions *conditions, uint64_t first, uint64_t end, const char *origin);
+
+/* So many steps a second; begins as { .rate = R }. */
+struct pace {
+	double rate;	/* 0: no limit */
+	int64_t next;	/* when the next step may be taken, as a deadline */
+	double rest;	/* of a nanosecond, which next lacks */
+};
+int64_t pace_next(const struct pace *pace);		/* the deadline until which to wait before a step */
+void pace_take(struct pace *pace, uint64_t steps);	/* so many were taken now */
+size_t pace_batch(const struct pace *pace, size_t most);	/* how many to take at once, for an even flow */
+
+/* transfer.c: messages that are ready, from a queue to another channel. */
+struct transfer {
+	lmq_store *store;
+	lmq_channel *from;
+	lmq_channel *to;		/* NULL: is created as to_name when there is a message for it */
+	const char *to_name;
+	bool copy;			/* they stay in from too */
+	bool back;			/* dead letters, to where they came from; to is NULL */
+	const struct conditions *conditions;
+	uint64_t end;			/* offset in from before which they lie */
+	struct pace pace;
+	lmq_watch *watch;		/* to wait for the pace; NULL where there is none */
+	enum lmq_sync sync;
+	uint64_t done;			/* messages moved */
+};
+/* At most so many, of that origin (NULL: any), until a signal comes. 0 or what went wrong. */
+int transfer_move(struct transfer *transfer, const char *origin, uint64_t most);
+int transfer_copy(struct transfer *transfer, uint64_t most);
 
 #endif

@@ -118,6 +118,8 @@ int exit_status(int lmq_status)
 	case LMQ_END:
 	case LMQ_ETIME:
 		return EXIT_NOTHING;
+	case LMQ_ELOST:
+		return EXIT_NO;
 	case LMQ_EINVAL:
 	case LMQ_EKIND:
 		return EXIT_USAGE;

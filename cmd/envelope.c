@@ -194,6 +194,64 @@ static bool priority_read(struct envelope *envelope, struct scan *scan)
 	return true;
 }
 
+/* Copies the text, which ends without NUL, for a parser; false if none of them can take it. */
+static bool text_copy(char *copy, struct lmq_bytes text)
+{
+	if (text.size >= LMQ_VALUE_MAX || memchr(text.data, '\0', text.size) != NULL)
+		return false;
+	memcpy(copy, text.data, text.size);
+	copy[text.size] = '\0';
+	return true;
+}
+
+/* "10m", or a number of seconds. */
+static bool ttl_read(struct envelope *envelope, struct scan *scan)
+{
+	struct lmq_bytes text = { scan->at, 0 };
+	char copy[LMQ_VALUE_MAX];
+	int64_t ttl;
+
+	if (scan->at < scan->end && *scan->at == '"') {
+		if (!scan_string(scan, &text))
+			return fault(envelope, not_object);
+	} else {
+		if (!scan_value(scan))
+			return fault(envelope, not_object);
+		text.size = (size_t)(scan->at - text.data);
+	}
+	if (!text_copy(copy, text) || lmq_duration_parse(copy, &ttl) != 0 || ttl <= 0)
+		return field_fault(envelope, FIELD_TTL, "is not a duration above 0, such as \"10m\"");
+	envelope->message.ttl = ttl;
+	return true;
+}
+
+/* RFC 3339 with a zone. The library reads more, which would mean another time at each reading. */
+static bool is_timestamp(const char *text)
+{
+	size_t size = strlen(text);
+
+	if (size < 17 || text[4] != '-' || strchr("Tt ", text[10]) == NULL)
+		return false;
+	return strchr("Zz", text[size - 1]) != NULL || strchr("+-", text[size - 6]) != NULL;
+}
+
+/* The envelope's own time stands before a delay for all messages. */
+static bool not_before_read(struct envelope *envelope, struct scan *scan)
+{
+	struct lmq_message *message = &envelope->message;
+	struct lmq_bytes text;
+	char copy[LMQ_VALUE_MAX];
+
+	if (!text_read(envelope, scan, FIELD_NOT_BEFORE, &text))
+		return false;
+	if (!text_copy(copy, text) || !is_timestamp(copy) ||
+	    lmq_time_parse(copy, 0, &message->not_before) != 0)
+		return field_fault(envelope, FIELD_NOT_BEFORE,
+			"is not a time such as \"2026-01-24T10:11:12Z\"");
+	message->delay = 0;
+	return true;
+}
+
 static bool field_read(struct envelope *envelope, struct scan *scan, enum field field)
 {
 	struct lmq_message *message = &envelope->message;
@@ -218,8 +276,9 @@ static bool field_read(struct envelope *envelope, struct scan *scan, enum field 
 	case FIELD_PRIORITY:
 		return priority_read(envelope, scan);
 	case FIELD_TTL:
+		return ttl_read(envelope, scan);
 	case FIELD_NOT_BEFORE:
-		return field_fault(envelope, field, "is not supported by this version");
+		return not_before_read(envelope, scan);
 	default:
 		return body_read(envelope, scan, field);
 	}

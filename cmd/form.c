@@ -134,146 +134,29 @@ char *time_put(char *to, int64_t time)
 	return to;
 }
 
-/* ---- the envelope ----------------------------------------------------------------------------- */
-
-static char *put(char *to, const char *text, size_t size)
-{
-	memcpy(to, text, size);
-	return to + size;
-}
-
-#define PUT(to, literal) put(to, literal, sizeof(literal) - 1)
-
-char *lease_put(char *to, const struct form *form, const struct lmq_message *message)
-{
-	to = put(to, form->channel, strlen(form->channel));
-	*to++ = ':';
-	to = decimal_put(to, message->offset);
-	*to++ = ':';
-	return decimal_put(to, message->attempt);
-}
-
-static int head_write(const struct form *form, const struct lmq_message *message)
-{
-	char *room = output_room(LMQ_NAME_MAX + 128), *to = room;
-
-	if (room == NULL)
-		return OUTPUT_FAILED;
-	to = PUT(to, "{\"channel\":\"");
-	to = put(to, form->channel, strlen(form->channel));
-	to = PUT(to, "\",\"offset\":");
-	to = decimal_put(to, message->offset);
-	to = PUT(to, ",\"time\":\"");
-	to = time_put(to, message->time);
-	*to++ = '"';
-	output_used((size_t)(to - room));
-	return 0;
-}
-
-/* Begin is what stands before the field's text: ,"key":" */
-static int text_write(const char *begin, const struct lmq_bytes *text)
-{
-	size_t size = strlen(begin);
-	char *room, *to;
-
-	if (text->size > LMQ_KEY_MAX)
-		return output_bytes(begin, size) != 0 || json_text_write(text->data, text->size) != 0 ?
-			OUTPUT_FAILED : output_bytes("\"", 1);
-	room = output_room(size + JSON_TEXT_GROWTH * text->size + 1);
-	if (room == NULL)
-		return OUTPUT_FAILED;
-	to = json_text_put(put(room, begin, size), text->data, text->size);
-	*to++ = '"';
-	output_used((size_t)(to - room));
-	return 0;
-}
-
-/* A field that is absent is left out. */
-static int field_write(const char *begin, const struct lmq_bytes *text)
-{
-	return text->data != NULL ? text_write(begin, text) : 0;
-}
-
-int headers_write(const struct lmq_message *message)
-{
-	for (size_t i = 0; i < message->header_count; i++) {
-		const struct lmq_header *header = &message->headers[i];
-
-		if (text_write(i == 0 ? "{\"" : ",\"", &header->name) != 0 ||
-		    text_write(":\"", &header->value) != 0)
-			return OUTPUT_FAILED;
-	}
-	return message->header_count == 0 ? output_bytes("{}", 2) : output_bytes("}", 1);
-}
-
-static int delivery_write(const struct form *form, const struct lmq_message *message)
-{
-	char *room = output_room(LMQ_NAME_MAX + 128), *to = room;
-
-	if (room == NULL)
-		return OUTPUT_FAILED;
-	to = PUT(to, ",\"attempt\":");
-	to = decimal_put(to, message->attempt);
-	to = PUT(to, ",\"lease\":\"");
-	to = lease_put(to, form, message);
-	*to++ = '"';
-	output_used((size_t)(to - room));
-	return 0;
-}
-
-static int fields_write(const struct form *form, const struct lmq_message *message)
-{
-	char priority[] = ",\"priority\":4";
-
-	if (field_write(",\"id\":\"", &message->id) != 0 || field_write(",\"key\":\"", &message->key) != 0)
-		return OUTPUT_FAILED;
-	if (message->header_count > 0 &&
-	    (output_bytes(",\"headers\":", 11) != 0 || headers_write(message) != 0))
-		return OUTPUT_FAILED;
-	priority[sizeof priority - 2] = (char)('0' + message->priority % 10);
-	if (field_write(",\"type\":\"", &message->type) != 0 ||
-	    output_bytes(priority, sizeof priority - 1) != 0 ||
-	    field_write(",\"reply_to\":\"", &message->reply_to) != 0 ||
-	    field_write(",\"correlation\":\"", &message->correlation) != 0)
-		return OUTPUT_FAILED;
-	return form->delivery ? delivery_write(form, message) : 0;
-}
-
-int envelope_write(const struct form *form, const struct lmq_message *message,
-	const struct body_source *source)
-{
-	const struct lmq_bytes *body = &message->body;
-	int status;
-	bool text;
-
-	if (head_write(form, message) != 0 || fields_write(form, message) != 0)
-		return OUTPUT_FAILED;
-	if (form->kind == FORM_JSON_DATA && body->data != NULL && json_valid(body->data, body->size))
-		return output_bytes(",\"data\":", 8) != 0 ||
-			json_compact_write(body->data, body->size) != 0 ? OUTPUT_FAILED :
-			output_bytes("}", 1);
-	text = body_is_text(message, source, &status);
-	if (status != 0)
-		return status;
-	if (text)
-		output_bytes(",\"body\":\"", 9);
-	else
-		output_bytes(",\"body_base64\":\"", 16);
-	status = body_write(text ? BODY_JSON : BODY_BASE64, message, source);
-	return status != 0 ? status : output_bytes("\"}", 2);
-}
-
 /* ---- messages --------------------------------------------------------------------------------- */
+
+/* A field that is absent stays absent. Returns behind its bytes. */
+static char *field_copy(char *to, struct lmq_bytes *field)
+{
+	if (field->data == NULL)
+		return to;
+	if (field->size > 0)
+		memcpy(to, field->data, field->size);
+	field->data = to;
+	return to + field->size;
+}
 
 /* A copy of a message in memory of our own, which outlives a flush; until the next one. */
 static const struct lmq_message *message_copy(const struct lmq_message *message, size_t size)
 {
 	static struct lmq_message copy;
 	static struct lmq_header headers[LMQ_HEADERS_MAX];
+	static struct lmq_death death;
 	static char *room;
 	static size_t room_size;
 	struct lmq_bytes *fields[] = { &copy.key, &copy.type, &copy.id, &copy.reply_to,
-		&copy.correlation, &copy.body };
+		&copy.correlation, &copy.body, &death.origin, &death.history.error };
 	char *to;
 
 	if (size > room_size) {
@@ -286,21 +169,14 @@ static const struct lmq_message *message_copy(const struct lmq_message *message,
 	to = room;
 	copy = *message;
 	copy.headers = headers;
-	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-		if (fields[i]->data == NULL)
-			continue;
-		if (fields[i]->size > 0)
-			memcpy(to, fields[i]->data, fields[i]->size);
-		fields[i]->data = to;
-		to += fields[i]->size;
-	}
+	death = message->death != NULL ? *message->death : (struct lmq_death){ 0 };
+	copy.death = message->death != NULL ? &death : NULL;
+	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+		to = field_copy(to, fields[i]);
 	for (size_t i = 0; i < copy.header_count; i++) {
-		const struct lmq_header *from = &message->headers[i];
-
-		headers[i].name = (struct lmq_bytes){ to, from->name.size };
-		to = put(to, from->name.data, from->name.size);
-		headers[i].value = (struct lmq_bytes){ to, from->value.size };
-		to = put(to, from->value.data, from->value.size);
+		headers[i] = message->headers[i];
+		to = field_copy(to, &headers[i].name);
+		to = field_copy(to, &headers[i].value);
 	}
 	return &copy;
 }
@@ -313,6 +189,8 @@ static size_t message_size(const struct lmq_message *message)
 
 	for (size_t i = 0; i < message->header_count; i++)
 		size += message->headers[i].name.size + message->headers[i].value.size;
+	if (message->death != NULL)
+		size += message->death->origin.size + message->death->history.error.size;
 	return message->body.data != NULL ? size + message->body.size : size;
 }
 
@@ -320,9 +198,11 @@ static size_t message_size(const struct lmq_message *message)
 static const struct lmq_message *message_kept(const struct form *form, const struct lmq_message *message)
 {
 	size_t size = message_size(message);
-	size_t most = JSON_TEXT_GROWTH * size + 16 * message->header_count + 4 * LMQ_NAME_MAX + 1024;
+	size_t most = JSON_TEXT_GROWTH * size + 16 * message->header_count + 4 * LMQ_NAME_MAX + 2048;
 	bool whole = message->body.data != NULL || message->body.size == 0;
 
+	if (form->delivery_state != NULL)
+		most += DELIVERY_STATE_MAX;
 	if (whole && form->kind != FORM_TEMPLATE && most <= output_space())
 		return message;
 	return message_copy(message, size);

@@ -5,6 +5,7 @@
  */
 #include "cmd.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,13 +31,13 @@ static const char *const examples[] = {
 static const struct tool tool = {
 	.name = "mq-ls",
 	.synopsis = synopsis,
-	.purpose = "List queues, topics and streams; with -v the properties that were set.",
+	.purpose = "List queues, topics and streams; with -v the properties that were set, and what is not ready.",
 	.options = options,
 	.examples = examples,
 };
 
 static const char *const columns[] = {
-	"name", "kind", "messages", "bytes", "oldest", "newest", "properties",
+	"name", "kind", "messages", "bytes", "oldest", "newest", "properties", "states",
 };
 
 static enum table_kind output = TABLE_TABLE;
@@ -152,6 +153,28 @@ static void show_properties(struct table *table, lmq_store *store, const char *n
 	table_json(table, used ? text : NULL, json);
 }
 
+/* The messages of a queue that are not ready: "leased=2 delayed=1", in JSON an object. */
+static void show_states(struct table *table, const struct lmq_channel_info *info)
+{
+	const struct { const char *name; uint64_t count; } states[] = {
+		{ "leased", info->leased }, { "delayed", info->delayed },
+		{ "retrying", info->retrying }, { "blocked", info->blocked },
+	};
+	char text[160] = "", json[200] = "{";
+	size_t used = 0, used_json = 1;
+
+	for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+		if (states[i].count == 0)
+			continue;
+		used_json += (size_t)snprintf(json + used_json, sizeof json - used_json,
+			"%s\"%s\":%" PRIu64, used ? "," : "", states[i].name, states[i].count);
+		used += (size_t)snprintf(text + used, sizeof text - used, "%s%s=%" PRIu64,
+			used ? " " : "", states[i].name, states[i].count);
+	}
+	strcpy(json + used_json, "}");
+	table_json(table, used ? text : NULL, json);
+}
+
 static void show(struct table *table, lmq_store *store, const struct lmq_channel_info *info)
 {
 	char buffer[32];
@@ -164,8 +187,10 @@ static void show(struct table *table, lmq_store *store, const struct lmq_channel
 	table_number(table, info->bytes, short_size(info->bytes, buffer, sizeof buffer));
 	show_time(table, info->first_time, info->taken);
 	show_time(table, info->last_time, info->taken);
-	if (verbose)
+	if (verbose) {
 		show_properties(table, store, info->name);
+		show_states(table, info);
+	}
 }
 
 static bool matches_any(const char *name, char **patterns, size_t count)
@@ -195,7 +220,7 @@ static lmq_store *open_store(void)
 
 static size_t list(lmq_store *store, char **patterns, size_t pattern_count)
 {
-	size_t shown = 0, count = 0, width = names_only ? 1 : verbose ? 7 : 6;
+	size_t shown = 0, count = 0, width = names_only ? 1 : verbose ? 8 : 6;
 	struct lmq_channel_info *channels = NULL;
 	struct table *table = table_new(output, columns, width);
 	int status = lmq_channel_list(store, pattern_count == 1 ? patterns[0] : NULL, only_kind,

@@ -16,7 +16,7 @@ static const struct tool tool = {
 	.name = "mq-pub",
 	.synopsis = "mq-pub [OPTION]... NAME [BODY]...",
 	.purpose = "Publish messages to a topic or stream: each BODY, or each line of stdin.",
-	.options = sending_options,
+	.options = pub_options,
 	.examples = examples,
 };
 

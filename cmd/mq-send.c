@@ -15,7 +15,7 @@ static const struct tool tool = {
 	.name = "mq-send",
 	.synopsis = "mq-send [OPTION]... QUEUE [BODY]...",
 	.purpose = "Put messages into a queue: each BODY, or each line of stdin.",
-	.options = sending_options,
+	.options = send_options,
 	.examples = examples,
 };
 

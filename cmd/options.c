@@ -15,7 +15,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ROWS_MAX = 64, HELP_LINES = 24, HELP_COLUMNS = 80 };
+enum {
+	ROWS_MAX = 64,
+	HELP_LINES = 24,
+	HELP_COLUMNS = 80,
+	OPERAND = 1,		/* what getopt calls an operand that it was told to stop at */
+	OPERANDS_MAX = 4,	/* more than any tool has before its options end */
+};
 
 /* The five that every tool has. */
 static const struct option_row common_rows[] = {
@@ -66,6 +72,35 @@ static int row_spell(const struct option_row *row, char *buffer, size_t size)
 	return snprintf(buffer, size, "-%c, --%s%s%s", row->key, row->name, sign, argument);
 }
 
+/* Options without help, as many as fit in a line. Returns the lines it takes; shown: print them. */
+static size_t listed_rows(const struct option_row *rows, bool shown)
+{
+	char spelled[HELP_COLUMNS];
+	int column = 0;
+	size_t lines = 0;
+
+	for (; rows->key; rows++) {
+		const char *first = spelled;
+		int size;
+
+		if (*rows->help != '\0')
+			continue;
+		row_spell(rows, spelled, sizeof spelled);
+		first += strspn(first, " ");
+		size = (int)strlen(first) + 2;
+		if (shown && column > 0 && column + size > HELP_COLUMNS)
+			print("\n");
+		if (column == 0 || column + size > HELP_COLUMNS)
+			lines++, column = 0;
+		if (shown)
+			print("  %s", first);
+		column += size;
+	}
+	if (shown && lines > 0)
+		print("\n");
+	return lines;
+}
+
 static void print_rows(const struct option_row *rows)
 {
 	char spelled[HELP_COLUMNS];
@@ -74,12 +109,14 @@ static void print_rows(const struct option_row *rows)
 	for (const struct option_row *row = rows; row->key; row++) {
 		int size = row_spell(row, spelled, sizeof spelled);
 
-		width = size > width ? size : width;
+		width = *row->help != '\0' && size > width ? size : width;
 	}
 	for (const struct option_row *row = rows; row->key; row++) {
 		row_spell(row, spelled, sizeof spelled);
-		print("  %-*s  %s\n", width, spelled, row->help);
+		if (*row->help != '\0')
+			print("  %-*s  %s\n", width, spelled, row->help);
 	}
+	listed_rows(rows, true);
 	print("%s\n", common_help);
 }
 
@@ -99,11 +136,11 @@ static void print_synopsis(const char *synopsis)
 /* A screen of help: what does not fit gives way, first gaps, then examples from the last. */
 static void print_help(const struct tool *tool)
 {
-	size_t rows = 0, examples = 0, lines;
+	size_t rows = listed_rows(tool->options, false), examples = 0, lines;
 	const char *gap = "\n";
 
-	while (tool->options[rows].key)
-		rows++;
+	for (const struct option_row *row = tool->options; row->key; row++)
+		rows += *row->help != '\0';
 	while (tool->examples != NULL && tool->examples[examples])
 		examples++;
 	lines = lines_of(tool->synopsis) + 1 + rows + 1 + examples;
@@ -124,7 +161,7 @@ static void print_help(const struct tool *tool)
 /* getopt's two views of the table. */
 struct grammar {
 	struct option longs[ROWS_MAX + 1];
-	char shorts[2 * ROWS_MAX + 2];
+	char shorts[2 * ROWS_MAX + 3];
 	size_t count, used;
 };
 
@@ -222,19 +259,37 @@ static bool common_option(const struct tool *tool, int key)
 	return false;
 }
 
+/* The operands that were seen go to where those that were not looked at begin; the index of the first. */
+static int operands_place(char **argv, char *const operands[], int count, int rest)
+{
+	for (int i = 0; i < count; i++)
+		argv[rest - count + i] = operands[i];
+	return rest - count;
+}
+
 int options_parse(const struct tool *tool, int argc, char **argv,
 	void (*handle)(int key, char *argument))
 {
-	struct grammar grammar = { .shorts = ":", .used = 1 };
-	int key;
+	struct grammar grammar = { .shorts = ":" };
+	char *operands[OPERANDS_MAX];
+	int key, seen = 0;
 
 	tool_name = tool->name;
 	keep_standard_descriptors();
 	signal(SIGXFSZ, SIG_IGN);	/* a file-size limit is an error of a write, not a death */
+	if (tool->operands_before > 0)
+		strcpy(grammar.shorts, "-:");	/* tell of operands where they stand */
+	grammar.used = strlen(grammar.shorts);
 	grammar_add(&grammar, tool->options);
 	grammar_add(&grammar, common_rows);
 	opterr = 0;
 	while ((key = getopt_long(argc, argv, grammar.shorts, grammar.longs, NULL)) != -1) {
+		if (key == OPERAND && seen == tool->operands_before)
+			return operands_place(argv, operands, seen, optind - 1);
+		if (key == OPERAND) {
+			operands[seen++] = optarg;
+			continue;
+		}
 		if (key == '?')
 			die_option(&grammar, argv[optind - 1]);
 		if (key == ':')
@@ -242,7 +297,7 @@ int options_parse(const struct tool *tool, int argc, char **argv,
 		if (!common_option(tool, key))
 			handle(key, optarg);
 	}
-	return optind < argc ? optind : argc;
+	return operands_place(argv, operands, seen, optind < argc ? optind : argc);
 }
 
 /* ---- arguments ------------------------------------------------------------------------------ */

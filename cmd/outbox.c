@@ -5,7 +5,8 @@
  *
  * Whatever ends the tool early, the messages before the fault are committed first and counted, so
  * that the sentence tells where to go on. With --atomic nothing is committed before the end, and
- * so nothing is left.
+ * so nothing is left. A queue that is full takes what there is room for, and the rest waits for
+ * room where the command line or the queue says so.
  */
 #include "cmd.h"
 
@@ -34,6 +35,8 @@ static _Noreturn void end(const struct outbox *outbox, int status, const char *s
 	warn("%s; %s", sentence, outcome(outbox, count, sizeof count));
 	if (*way_out != '\0')
 		hint("%s", way_out);
+	if (interrupted)
+		die_by_signal(interrupted);
 	finish(status);
 }
 
@@ -53,13 +56,17 @@ static _Noreturn void end_by_store(const struct outbox *outbox, int status)
 
 /* ---- committing ---------------------------------------------------------------------------- */
 
+/* After a signal too: what is committed is told of, unless stdout blocks and another signal comes. */
 static void positions_print(const struct outbox *outbox, size_t count)
 {
+	int number = interrupted;
 	const char *name = lmq_channel_name(outbox->channel);
 	size_t length = strlen(name);
 	uint32_t partition;
 	uint64_t offset;
 
+	if (number)
+		interrupted = 0;
 	for (size_t i = 0; i < count; i++) {
 		char *room = output_room(LMQ_NAME_MAX + 32), *to = room;
 
@@ -73,21 +80,97 @@ static void positions_print(const struct outbox *outbox, size_t count)
 	}
 	if (output_flush() != 0)
 		output_die();
+	if (number)
+		interrupted = number;
+}
+
+/* Commits once, and counts what was stored, all or the first of it. */
+static int commit_once(struct outbox *outbox, int64_t deadline)
+{
+	size_t stored = lmq_writer_count(outbox->writer);
+	int status;
+
+	if (outbox->watch != NULL && !interrupted)
+		status = lmq_writer_commit_wait(outbox->writer, outbox->watch, deadline);
+	else
+		status = lmq_writer_commit(outbox->writer);
+	if (status != 0)
+		stored = outbox->atomic ? 0 : lmq_writer_committed(outbox->writer);
+	outbox->sent += stored;
+	if (outbox->print_position && stored > 0)
+		positions_print(outbox, stored);
+	return status;
+}
+
+static bool blocks_when_full(lmq_channel *channel)
+{
+	struct lmq_property list[LMQ_PROPERTY_MAX];
+	size_t count = 0;
+
+	if (lmq_channel_properties(channel, list, &count) != 0)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(list[i].name, "full") == 0)
+			return strcmp(list[i].value, "block") == 0;
+	}
+	return false;
+}
+
+/* From now on waits for room, if that is wanted; whether it is. */
+static bool waiting_start(struct outbox *outbox)
+{
+	int status;
+
+	if (outbox->wait < 0 ? !blocks_when_full(outbox->channel) : outbox->wait == 0)
+		return false;
+	status = lmq_watch_open(outbox->store, &outbox->watch);
+	if (status != 0)
+		end_by_store(outbox, status);
+	interrupt_catch(outbox->watch);
+	return true;
+}
+
+/* Whether to try again after a commit that failed, having stored some messages or none. */
+static bool goes_on(struct outbox *outbox, int status, bool some)
+{
+	if (interrupted)
+		return false;
+	if (status == LMQ_EFULL && outbox->watch == NULL)
+		return waiting_start(outbox);	/* the queue's full= may have changed since the start */
+	return status == LMQ_EINTR || (status == LMQ_EFULL && some);
+}
+
+/* The first message that was not stored is the one at fault. Lines without a message are not counted. */
+static _Noreturn void end_by_line(struct outbox *outbox)
+{
+	char sentence[SENTENCE_MAX];
+
+	snprintf(sentence, sizeof sentence, "%s %" PRIu64 ": %s", outbox->unit,
+		outbox->last - lmq_writer_count(outbox->writer) + 1, lmq_error(outbox->store));
+	end(outbox, EXIT_DATA, sentence, lmq_hint(outbox->store));
 }
 
 void outbox_commit(struct outbox *outbox)
 {
-	size_t count = lmq_writer_count(outbox->writer);
+	int64_t patience = outbox->wait < 0 ? LMQ_FOREVER : outbox->wait;
+	int64_t deadline = lmq_deadline(patience);
+	uint64_t before;
 	int status;
 
-	if (count == 0)
+	if (lmq_writer_count(outbox->writer) == 0)
 		return;
-	status = lmq_writer_commit(outbox->writer);
+	do {
+		before = outbox->sent;
+		status = commit_once(outbox, deadline);
+		if (outbox->sent > before)
+			deadline = lmq_deadline(patience);
+	} while (status != 0 && goes_on(outbox, status, outbox->sent > before));
+	if (status == LMQ_EINTR && interrupted)
+		outbox_interrupted(outbox);
+	if (status == LMQ_EDATA && outbox->last > 0 && !outbox->atomic)
+		end_by_line(outbox);
 	if (status != 0)
 		end_by_store(outbox, status);
-	outbox->sent += count;
-	if (outbox->print_position)
-		positions_print(outbox, count);
 	outbox_progress(outbox);
 }
 
@@ -106,8 +189,13 @@ void outbox_progress(const struct outbox *outbox)
 
 void outbox_interrupted(struct outbox *outbox)
 {
+	static bool ending;	/* the last commit was interrupted too */
+
 	lmq_writer_abandon(outbox->writer);
-	outbox_pause(outbox);
+	if (!ending) {
+		ending = true;
+		outbox_pause(outbox);
+	}
 	progress_break();
 	die_by_signal(interrupted);
 }
@@ -186,14 +274,33 @@ static void offer(struct outbox *outbox, const struct lmq_message *message,
 		refused(outbox, status);
 }
 
+/* Whether an earlier run has sent the next message of the input, which is then skipped. */
+static bool skip_next(struct outbox *outbox)
+{
+	if (outbox->skip == 0)
+		return false;
+	if (--outbox->skip == 0) {
+		progress_break();
+		notice("%s: %" PRIu64 " message%s sent by an earlier run", outbox->resume,
+			outbox->stored, outbox->stored == 1 ? " was" : "s were");
+	}
+	return true;
+}
+
 void outbox_add(struct outbox *outbox, const struct lmq_message *message)
 {
+	if (skip_next(outbox))
+		return;
 	offer(outbox, message, lmq_writer_add);
 	outbox->bytes += message->body.size;
+	outbox->last = outbox->number;
 }
 
 void outbox_begin(struct outbox *outbox, const struct lmq_message *message)
 {
+	outbox->skipping = skip_next(outbox);
+	if (outbox->skipping)
+		return;
 	/* The pieces may take long to come: what came before does not wait for them. */
 	outbox_pause(outbox);
 	offer(outbox, message, lmq_writer_begin);
@@ -201,8 +308,11 @@ void outbox_begin(struct outbox *outbox, const struct lmq_message *message)
 
 void outbox_write(struct outbox *outbox, const void *data, size_t size)
 {
-	int status = lmq_writer_write(outbox->writer, data, size);
+	int status;
 
+	if (outbox->skipping)
+		return;
+	status = lmq_writer_write(outbox->writer, data, size);
 	if (status != 0)
 		refused(outbox, status);
 	outbox->bytes += size;
@@ -211,8 +321,41 @@ void outbox_write(struct outbox *outbox, const void *data, size_t size)
 
 void outbox_end(struct outbox *outbox)
 {
-	int status = lmq_writer_end(outbox->writer);
+	int status;
 
+	if (outbox->skipping)
+		return;
+	status = lmq_writer_end(outbox->writer);
 	if (status != 0)
 		refused(outbox, status);
+}
+
+/* ---- begin and end ------------------------------------------------------------------------- */
+
+void outbox_start(struct outbox *outbox)
+{
+	int status = 0;
+
+	if (!outbox->atomic)
+		lmq_writer_partial(outbox->writer, true);
+	/* Who is going to wait does not pass those who wait already. */
+	waiting_start(outbox);
+	if (outbox->resume != NULL)
+		status = lmq_writer_resume(outbox->writer, outbox->channel, outbox->resume, &outbox->stored);
+	if (status != 0)
+		die_store(outbox->store, status);
+	outbox->skip = outbox->stored;
+}
+
+void outbox_finish(struct outbox *outbox)
+{
+	uint64_t found = outbox->stored - outbox->skip;
+
+	outbox_commit(outbox);
+	if (outbox->skip == 0)
+		return;
+	progress_break();
+	die(EXIT_DATA, "the input ends after %" PRIu64 " message%s, but %" PRIu64
+		" were sent under '%s'", found, found == 1 ? "" : "s", outbox->stored,
+		outbox->resume);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Progress on stderr: messages, bytes, and the rate since the start. On a terminal one line that is
- * written over, at most four times a second; elsewhere, if asked for, a line a second.
+ * Progress on stderr: messages, bytes where they are counted, and the rate since the start. On a
+ * terminal one line that is written over, at most four times a second; elsewhere, if asked for, a
+ * line a second.
  */
 #include "cmd.h"
 
@@ -59,9 +60,9 @@ static void line_write(int64_t at, uint64_t messages, uint64_t bytes, const char
 	static const char *const rates[] = { "", " k", " M", " G", NULL };
 	double seconds = (double)(at > started ? at - started : 1) / (double)SECOND;
 	char line[192], size[32], rate[32];
-	int columns = snprintf(line, sizeof line, "%s: %" PRIu64 " message%s, %s, %s/s",
-		tool_name, messages, messages == 1 ? "" : "s",
-		rounded((double)bytes, 1024, sizes, size, sizeof size),
+	int columns = snprintf(line, sizeof line, "%s: %" PRIu64 " message%s%s%s, %s/s",
+		tool_name, messages, messages == 1 ? "" : "s", bytes > 0 ? ", " : "",
+		bytes > 0 ? rounded((double)bytes, 1024, sizes, size, sizeof size) : "",
 		rounded((double)messages / seconds, 1000, rates, rate, sizeof rate));
 	int blanks = shown > columns ? shown - columns : 0;
 	char whole[320];

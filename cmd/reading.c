@@ -4,6 +4,9 @@
  */
 #include "cmd.h"
 
+#include <string.h>
+#include <unistd.h>
+
 static int reader_piece(void *handle, uint64_t at, struct lmq_bytes *piece)
 {
 	return lmq_reader_body(handle, at, piece);
@@ -66,6 +69,25 @@ void missed_tell(const char *name, lmq_reader *reader, uint64_t *told)
 		notice("%s: 1 message was missed", name);
 	else
 		notice("%s: %llu messages were missed", name, (unsigned long long)more);
+}
+
+const char *consumer_name(const char *given)
+{
+	static char name[LMQ_CONSUMER_MAX + 1];
+	char host[256] = "";
+
+	if (given != NULL && *given == '\0')
+		die_usage("--consumer: the name is empty");
+	if (given != NULL && strlen(given) > LMQ_CONSUMER_MAX)
+		die_usage("--consumer: '%s' is longer than %d bytes", given, LMQ_CONSUMER_MAX);
+	if (given != NULL && !utf8_valid_text(given, strlen(given)))
+		die_usage("--consumer: not valid UTF-8");
+	if (given != NULL)
+		return given;
+	if (gethostname(host, sizeof host - 1) != 0)
+		strcpy(host, "localhost");
+	snprintf(name, sizeof name, "%.48s:%ld", host, (long)getpid());
+	return name;
 }
 
 const char *only_operand(int argc, char **argv, int first, const char *what)

@@ -13,27 +13,39 @@
 enum {
 	OPTION_FILE = OPTION_TOOL, OPTION_TYPE, OPTION_ID, OPTION_REPLY_TO, OPTION_CORRELATION,
 	OPTION_ATOMIC, OPTION_SYNC, OPTION_PRINT_POSITION, OPTION_NO_CREATE, OPTION_PROGRESS,
+	OPTION_AT, OPTION_RESUME,
 };
 
-const struct option_row sending_options[] = {
-	{ OPTION_FILE, "file", "F", "the whole of F is one message; - is stdin" },
-	{ 'k', "key", "K", "the messages' key" },
-	{ 'H', "header", "N=V", "header N with value V" },
-	{ OPTION_TYPE, "type", "MIME", "content type" },
-	{ OPTION_ID, "id", "ID", "id of the message" },
-	{ OPTION_REPLY_TO, "reply-to", "Q", "queue for the answer" },
-	{ OPTION_CORRELATION, "correlation", "ID", "what the answer repeats" },
-	{ OPTION_ATOMIC, "atomic", NULL, "all of the input in one transaction, or none" },
-	{ OPTION_SYNC, "sync", "M", "full or relaxed" },
-	{ OPTION_PRINT_POSITION, "print-position", NULL, "print where each message was stored" },
-	{ OPTION_NO_CREATE, "no-create", NULL, "a missing channel is an error" },
-	{ OPTION_PROGRESS, "progress", NULL, "messages, bytes, rate on stderr" },
-	{ 'j', "json", NULL, "each line is a JSON envelope" },
-	{ '0', "null", NULL, "messages end in NUL" },
-	{ 'd', "delimiter", "S", "messages end in the string S" },
-	{ 'r', "raw", NULL, "the whole of stdin is one message" },
-	{ 0, NULL, NULL, NULL },
-};
+/* Only a queue holds messages back, and only a queue is full. Rows without help keep it to a screen. */
+#define ROWS_FIELDS \
+	{ OPTION_FILE, "file", "F", "the whole of F is one message; - is stdin" }, \
+	{ 'k', "key", "K", "the messages' key" }, \
+	{ 'H', "header", "N=V", "header N with value V" }, \
+	{ 'p', "priority", "N", "0 to 9, default 4, higher first" }, \
+	{ 'T', "ttl", "D", "expires after D" }, \
+	{ OPTION_TYPE, "type", "MIME", "content type" }, \
+	{ OPTION_ID, "id", "ID", "id of the message" }, \
+	{ OPTION_REPLY_TO, "reply-to", "Q", "" }, \
+	{ OPTION_CORRELATION, "correlation", "ID", "" }
+#define ROWS_QUEUE \
+	{ 'D', "delay", "D", "not delivered before D from now" }, \
+	{ OPTION_AT, "at", "T", "not delivered before the time T" }, \
+	{ 'w', "wait", "D", "wait at most D for room in a full queue" }
+#define ROWS_ACTS \
+	{ OPTION_RESUME, "resume", "NAME", "skip what earlier runs under NAME have sent" }, \
+	{ OPTION_ATOMIC, "atomic", NULL, "all of the input in one transaction, or none" }, \
+	{ OPTION_SYNC, "sync", "M", "full or relaxed" }, \
+	{ OPTION_PRINT_POSITION, "print-position", NULL, "print where each message was stored" }, \
+	{ OPTION_NO_CREATE, "no-create", NULL, "" }, \
+	{ OPTION_PROGRESS, "progress", NULL, "" }, \
+	{ 'j', "json", NULL, "each line is a JSON envelope" }, \
+	{ '0', "null", NULL, "messages end in NUL" }, \
+	{ 'd', "delimiter", "S", "messages end in the string S" }, \
+	{ 'r', "raw", NULL, "the whole of stdin is one message" }, \
+	{ 0, NULL, NULL, NULL }
+
+const struct option_row send_options[] = { ROWS_FIELDS, ROWS_QUEUE, ROWS_ACTS };
+const struct option_row pub_options[] = { ROWS_FIELDS, ROWS_ACTS };
 
 enum { DELIMITER_MAX = 4096 };
 
@@ -47,9 +59,13 @@ static struct {
 	struct input input;
 	bool framed;			/* -j, -0, -d or -r was given */
 	bool atomic, print_position, no_create, progress;
+	bool delayed, timed;		/* -D, --at */
+	const char *resume;
+	int64_t wait;			/* -1: not given */
 	enum lmq_sync sync;
 } asked = {
 	.message = LMQ_MESSAGE_INIT,
+	.wait = -1,
 	.input = { .kind = INPUT_LINES, .delimiter = "\n", .delimiter_size = 1 },
 };
 
@@ -129,7 +145,42 @@ static void delimiter_set(const char *text)
 		delimiter, size);
 }
 
-/* Options that say something about every message; false if it is another. */
+static const char *resume_name(const char *text)
+{
+	if (!lmq_name_valid(text))
+		die_usage("--resume: '%s' is not a name", text);
+	return text;
+}
+
+/* When the messages may be delivered, and which first; false if it is another option. */
+static bool delivery_option(int key, const char *argument)
+{
+	struct lmq_message *message = &asked.message;
+
+	switch (key) {
+	case 'p':
+		message->priority = (int)argument_number("--priority", argument, 0, LMQ_PRIORITY_MAX);
+		return true;
+	case 'T':
+		message->ttl = argument_duration("--ttl", argument);
+		if (message->ttl == 0)
+			die_usage("--ttl: '%s' leaves no time for a delivery", argument);
+		return true;
+	case 'D':
+		message->delay = argument_duration("--delay", argument);
+		if (message->delay == LMQ_FOREVER)
+			die_usage("--delay: a message that is held back forever is never delivered");
+		asked.delayed = true;
+		return true;
+	case OPTION_AT:
+		message->not_before = argument_time("--at", argument);
+		asked.timed = true;
+		return true;
+	}
+	return false;
+}
+
+/* Other options that say something about every message; false if it is none of them. */
 static bool field_option(int key, const char *argument)
 {
 	struct lmq_message *message = &asked.message;
@@ -159,11 +210,17 @@ static bool field_option(int key, const char *argument)
 
 static void handle(int key, char *argument)
 {
-	if (field_option(key, argument))
+	if (field_option(key, argument) || delivery_option(key, argument))
 		return;
 	switch (key) {
 	case OPTION_FILE:
 		file_add(argument);
+		break;
+	case 'w':
+		asked.wait = argument_duration("--wait", argument);
+		break;
+	case OPTION_RESUME:
+		asked.resume = resume_name(argument);
 		break;
 	case OPTION_ATOMIC:
 		asked.atomic = true;
@@ -207,6 +264,8 @@ static void check(int operands, const char *name)
 	if (given > 0 && asked.framed)
 		die_usage("-j, -0, -d and -r say how stdin is cut, but with %s it is not read",
 			asked.file_count > 0 ? "--file" : "a BODY");
+	if (asked.delayed && asked.timed)
+		die_usage("--delay and --at exclude each other");
 	if (given > 1 && asked.message.id.data != NULL)
 		die_usage("--id: an id names one message, but %zu are given", given);
 	if (asked.sync == LMQ_SYNC_DEFAULT)
@@ -261,6 +320,8 @@ int sending_main(const struct tool *tool, enum lmq_kind create, const enum lmq_k
 	outbox.message = asked.message;
 	outbox.atomic = asked.atomic;
 	outbox.print_position = asked.print_position;
+	outbox.wait = asked.wait;
+	outbox.resume = asked.resume;
 	outbox.store = store_open(flags);
 	outbox.channel = channel_there(outbox.store, argv[first], accept, accept_count);
 	if (outbox.channel == NULL)
@@ -268,10 +329,12 @@ int sending_main(const struct tool *tool, enum lmq_kind create, const enum lmq_k
 	if ((status = lmq_writer_open(outbox.store, asked.sync, &outbox.writer)) != 0)
 		die_store(outbox.store, status);
 	interrupt_catch(NULL);
+	outbox_start(&outbox);
 	progress_start(asked.progress);
 	all_send(&outbox, argv + first + 1, (size_t)(argc - first - 1));
-	outbox_commit(&outbox);
+	outbox_finish(&outbox);
 	progress_end(outbox.sent, outbox.bytes);
+	lmq_watch_close(outbox.watch);
 	lmq_writer_close(outbox.writer);
 	lmq_channel_close(outbox.channel);
 	lmq_store_close(outbox.store);

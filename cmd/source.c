@@ -83,6 +83,20 @@ static bool is_blank(const char *line, size_t size)
 	return size == 0;
 }
 
+/* What cannot be held back is refused, rather than published early. */
+static void hold_back_check(struct outbox *outbox, struct lmq_message *message)
+{
+	enum lmq_kind kind = lmq_channel_kind(outbox->channel);
+
+	if (message->not_before == 0 || kind == LMQ_QUEUE)
+		return;
+	if (message->not_before > lmq_now())
+		outbox_die(outbox, EXIT_DATA,
+			"line %" PRIu64 ": not_before is not over, and a %s holds nothing back",
+			outbox->number, lmq_kind_name(kind));
+	message->not_before = 0;
+}
+
 static void envelope_send(struct outbox *outbox, char *line, size_t size)
 {
 	static struct envelope envelope;
@@ -92,6 +106,7 @@ static void envelope_send(struct outbox *outbox, char *line, size_t size)
 	if (!envelope_read(&envelope, line, size, &outbox->message))
 		outbox_die(outbox, EXIT_DATA, "line %" PRIu64 ": %s", outbox->number,
 			envelope.error);
+	hold_back_check(outbox, &envelope.message);
 	id_used(outbox, &envelope.message);
 	outbox_add(outbox, &envelope.message);
 }

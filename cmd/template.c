@@ -34,39 +34,6 @@ static const char letters[] = "bkcoPsapliTuhjrO";
 static const char spelled[] =
 	"%b %k %c %o %P %s %a %p %l %i %T %u %h %j %r %O %% %{FMT}T %{NAME}h %{json}b %{hex}b %{base64}b";
 
-/* ---- escapes ---------------------------------------------------------------------------------- */
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Reads the escape behind a backslash and moves *at behind it. -1: not an escape. */
-static int escape_read(const char **at)
-{
-	int high, low;
-
-	switch (*(*at)++) {
-	case 'n':
-		return '\n';
-	case 't':
-		return '\t';
-	case '0':
-		return '\0';
-	case '\\':
-		return '\\';
-	case 'x':
-		high = hex_digit((*at)[0]);
-		low = high < 0 ? -1 : hex_digit((*at)[1]);
-		*at += 2;
-		return low < 0 ? -1 : high * 16 + low;
-	}
-	return -1;
-}
-
 static void *allocate(size_t size)
 {
 	void *room = calloc(1, size);
@@ -74,24 +41,6 @@ static void *allocate(size_t size)
 	if (room == NULL)
 		die(EXIT_SYSTEM, "out of memory");
 	return room;
-}
-
-char *escapes_decode(const char *option, const char *text, size_t *size)
-{
-	char *decoded = allocate(strlen(text) + 1), *to = decoded;
-
-	for (const char *at = text; *at != '\0'; ) {
-		int byte = (unsigned char)*at++;
-
-		if (byte == '\\')
-			byte = escape_read(&at);
-		if (byte < 0)
-			die_usage("%s: '%s' has a backslash that is none of \\n \\t \\0 \\\\ \\xHH",
-				option, text);
-		*to++ = (char)byte;
-	}
-	*size = (size_t)(to - decoded);
-	return decoded;
 }
 
 /* ---- compiling -------------------------------------------------------------------------------- */
@@ -346,6 +295,22 @@ static int lease_write(const struct part *part, const struct form *form,
 	return value_write(part, form, text, (size_t)(lease_put(text, form, message) - text));
 }
 
+static int reason_write(const struct part *part, const struct form *form, const struct lmq_death *death)
+{
+	const char *reason = death != NULL ? lmq_reason_name(death->history.reason) : "";
+
+	return value_write(part, form, reason, strlen(reason));
+}
+
+static int origin_write(const struct part *part, const struct form *form, const struct lmq_death *death)
+{
+	char text[LMQ_NAME_MAX + 48];
+
+	if (death == NULL)
+		return value_write(part, form, "", 0);
+	return value_write(part, form, text, (size_t)(origin_put(text, death) - text));
+}
+
 static int part_write(const struct part *part, const struct form *form,
 	const struct lmq_message *message, const struct body_source *source)
 {
@@ -381,8 +346,12 @@ static int part_write(const struct part *part, const struct form *form,
 		return header_write(part, form, message);
 	case 'j':
 		return envelope_write(form, message, source);
+	case 'r':
+		return reason_write(part, form, message->death);
+	case 'O':
+		return origin_write(part, form, message->death);
 	}
-	return value_write(part, form, "", 0);	/* %r and %O: only dead letters have them */
+	return 0;
 }
 
 int template_write(const struct template *t, const struct form *form,

@@ -11,6 +11,10 @@
 
 #include <string.h>
 
+enum { COPY_MAX = 128 << 20 };	/* bytes of a body copied within one transaction */
+
+#include <string.h>
+
 static off_t staging_lock(uint64_t number)
 {
 	return STAGING_LOCK + (off_t)(number % STAGING_LOCKS);
@@ -124,4 +128,34 @@ int blob_piece(lmq_store *s, struct snapshot *p, const struct blob *b, uint64_t 
 	if (piece->size > b->size - at)
 		piece->size = (size_t)(b->size - at);
 	return 0;
+}
+
+int blob_copy(struct txn *t, struct blob *b)
+{
+	lmq_store *s = t->store;
+	struct store_record store;
+	uint64_t number;
+	int rc = get_store_record(s, t->mdb, &store);
+	if (rc != 0)
+		return rc;
+	if (b->size > COPY_MAX)
+		return fail(s, LMQ_ELIMIT, "%s: a message of %llu bytes is more than one transaction takes", s->path,
+			(unsigned long long)b->size);
+	number = store.next_blob++;
+	rc = put_store_record(t, &store);
+	for (uint32_t part = 0; rc == 0 && (uint64_t)part * CHUNK_ROOM < b->size; part++) {
+		struct key from = key_chunk(b->number, part), to = key_chunk(number, part);
+		uint8_t value[BLOCK_MAX];
+		MDB_val v;
+		rc = get_value(s, t->mdb, &from, &v);
+		if (rc == LMQ_END || (rc == 0 && !chunk_check(v.mv_data, v.mv_size, &from)))
+			return fail_damaged(s, "a chunk of a large message");
+		if (rc != 0)
+			return rc;
+		memcpy(value, v.mv_data, v.mv_size);
+		chunk_seal(value, v.mv_size, &to);
+		rc = put_value(t, &to, value, v.mv_size);
+	}
+	b->number = number;
+	return rc;
 }

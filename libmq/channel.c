@@ -144,6 +144,25 @@ static int wrong_kind(lmq_store *s, const char *name, unsigned is, enum lmq_kind
 	return LMQ_EKIND;
 }
 
+/* Messages know from their arrival on whether their keys are ordered. */
+static int check_order(struct txn *t, uint32_t id, const char *name, const struct lmq_property *changed)
+{
+	struct head_record head;
+	struct group_record g;
+	int rc;
+	if (strcmp(changed->name, "order") != 0)
+		return 0;
+	rc = get_head(t->store, t->mdb, id, 0, &head);
+	if (rc == 0)
+		rc = get_group(t->store, t->mdb, id, 0, "", &g);
+	if (rc == 0 && head.end > g.settled) {
+		fail(t->store, LMQ_EBUSY, "%s: order can be changed only while the queue is empty", name);
+		fail_hint(t->store, "receive or trim its messages first, or make another queue and mq-move them");
+		return LMQ_EBUSY;
+	}
+	return rc == LMQ_END ? 0 : rc;
+}
+
 int lmq_channel_make(lmq_store *s, const char *name, enum lmq_kind kind, const char *const properties[],
 	size_t count, bool *created, struct lmq_property *changed, size_t *changed_count)
 {
@@ -168,6 +187,8 @@ int lmq_channel_make(lmq_store *s, const char *name, enum lmq_kind kind, const c
 		struct lmq_property one = { .set = false };
 		bool differs;
 		rc = property_set(s, name, &r, properties[i], &one, &differs);
+		if (rc == 0 && differs && !*created)
+			rc = check_order(&t, id, name, &one);
 		if (rc == 0 && differs && changed)
 			changed[n++] = one;
 	}
@@ -179,6 +200,15 @@ int lmq_channel_make(lmq_store *s, const char *name, enum lmq_kind kind, const c
 		return txn_commit(&t, LMQ_SYNC_FULL);
 	txn_abort(&t);
 	return rc;
+}
+
+int channel_within(struct txn *t, const char *name, enum lmq_kind kind, uint32_t *id, struct channel_record *r)
+{
+	int rc = find_channel(t->store, t->mdb, name, id, r);
+	if (rc != LMQ_END)
+		return rc;
+	*r = new_record(name, kind);
+	return put_new_channel(t, name, r, id);
 }
 
 /* ---- handles ------------------------------------------------------------------------------ */

@@ -64,6 +64,7 @@ static int control_map(lmq_store *s)
 		return control_stand_in(s);
 	if (s->control_fd < 0 || fstat(s->control_fd, &st) != 0)
 		return fail_errno(s, s->path, errno);
+	/* New, cut short, made by an older version, or with holes. */
 	if (st.st_size < (off_t)sizeof *s->control || st.st_blocks * 512 < st.st_size) {
 		rc = posix_fallocate(s->control_fd, 0, sizeof *s->control);
 		if (rc != 0)

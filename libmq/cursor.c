@@ -228,10 +228,10 @@ int log_next(struct log_cursor *c, struct record *r)
 	return record_read(c, r);
 }
 
-int log_message(struct log_cursor *c, const struct record *r, struct lmq_message *m, struct lmq_header *headers,
+int log_message(struct log_cursor *c, const struct record *r, struct lmq_message *m, struct decoded *room,
 	struct blob *blob)
 {
-	if (!message_decode(r->data, r->end, m, headers, blob))
+	if (!message_decode(r->data, r->end, m, room, blob))
 		return fail_damaged(c->snapshot->store, "a message");
 	m->offset = r->offset;
 	m->time = r->time;

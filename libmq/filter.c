@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Filters: conditions on the key and the headers of a message, prepared so that a reader can afford
- * to ask for every message. A condition without wildcards becomes a comparison.
+ * Filters: conditions on a message, prepared so that a reader can afford to ask for every message. A
+ * condition without wildcards becomes a comparison; ranges of offsets are kept apart and in order, so
+ * that one is found by halving and a reader can jump to the next.
  */
-#include "libmq.h"
+#include "internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum match {
@@ -22,7 +22,17 @@ struct condition {
 	enum match match;
 };
 
+struct range {
+	uint64_t first, end;
+};
+
 struct lmq_filter {
+	bool ranged;		/* only offsets in ranges, which may be none */
+	struct range *ranges;	/* ascending, none touches the next */
+	size_t range_count, range_room;
+	int64_t before;
+	enum lmq_reason reason;	/* LMQ_REASON_NONE: not asked */
+	char origin[LMQ_NAME_MAX + 1];	/* "": not asked */
 	enum match match;	/* of the key */
 	char *key;
 	size_t key_size;
@@ -33,7 +43,10 @@ struct lmq_filter {
 int lmq_filter_open(lmq_filter **filter)
 {
 	*filter = calloc(1, sizeof(**filter));
-	return *filter ? 0 : LMQ_ENOMEM;
+	if (!*filter)
+		return LMQ_ENOMEM;
+	(*filter)->before = INT64_MAX;
+	return 0;
 }
 
 void lmq_filter_close(lmq_filter *filter)
@@ -43,6 +56,7 @@ void lmq_filter_close(lmq_filter *filter)
 	for (size_t i = 0; i < filter->count; i++)
 		free(filter->conditions[i].name);
 	free(filter->conditions);
+	free(filter->ranges);
 	free(filter->key);
 	free(filter);
 }
@@ -114,6 +128,95 @@ int lmq_filter_header(lmq_filter *filter, const char *condition, const char **re
 	return 0;
 }
 
+/* The index of the first range that ends behind offset. */
+static size_t range_find(const lmq_filter *filter, uint64_t offset)
+{
+	size_t low = 0, high = filter->range_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (filter->ranges[middle].end > offset)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+static bool range_room(lmq_filter *filter)
+{
+	size_t room = filter->range_room ? 2 * filter->range_room : 8;
+	struct range *grown;
+
+	if (filter->range_count < filter->range_room)
+		return true;
+	grown = realloc(filter->ranges, room * sizeof(*grown));
+	if (!grown)
+		return false;
+	filter->ranges = grown;
+	filter->range_room = room;
+	return true;
+}
+
+int lmq_filter_offsets(lmq_filter *filter, uint64_t first, uint64_t end)
+{
+	size_t at, behind;
+
+	if (!range_room(filter))
+		return LMQ_ENOMEM;
+	filter->ranged = true;
+	if (first >= end)
+		return 0;
+	/* Those from at on, up to behind, overlap the new one or touch it: it takes their place. */
+	at = first > 0 ? range_find(filter, first - 1) : 0;
+	for (behind = at; behind < filter->range_count && filter->ranges[behind].first <= end; behind++) {
+		if (filter->ranges[behind].first < first)
+			first = filter->ranges[behind].first;
+		if (filter->ranges[behind].end > end)
+			end = filter->ranges[behind].end;
+	}
+	memmove(filter->ranges + at + 1, filter->ranges + behind,
+		(filter->range_count - behind) * sizeof(*filter->ranges));
+	filter->ranges[at] = (struct range){ first, end };
+	filter->range_count += at + 1 - behind;
+	return 0;
+}
+
+bool filter_range(const lmq_filter *filter, uint64_t from, uint64_t *first)
+{
+	size_t at;
+
+	*first = from;
+	if (!filter || !filter->ranged)
+		return true;
+	at = range_find(filter, from);
+	if (at == filter->range_count)
+		return false;
+	if (filter->ranges[at].first > from)
+		*first = filter->ranges[at].first;
+	return true;
+}
+
+void lmq_filter_before(lmq_filter *filter, int64_t time)
+{
+	if (time < filter->before)
+		filter->before = time;
+}
+
+void lmq_filter_reason(lmq_filter *filter, enum lmq_reason reason)
+{
+	filter->reason = reason;
+}
+
+int lmq_filter_origin(lmq_filter *filter, const char *channel)
+{
+	if (!lmq_name_valid(channel))
+		return LMQ_EINVAL;
+	strcpy(filter->origin, channel);
+	return 0;
+}
+
 static bool bytes_equal(const struct lmq_bytes *bytes, const char *text, size_t size)
 {
 	return bytes->data && bytes->size == size && memcmp(bytes->data, text, size) == 0;
@@ -142,11 +245,28 @@ static bool key_match(const lmq_filter *filter, const struct lmq_bytes *key)
 		|| lmq_pattern_match(filter->key, key->data, key->size);
 }
 
+static bool place_match(const lmq_filter *filter, const struct lmq_message *message)
+{
+	uint64_t first;
+
+	return message->time < filter->before && filter_range(filter, message->offset, &first)
+		&& first == message->offset;
+}
+
+static bool death_match(const lmq_filter *filter, const struct lmq_death *death)
+{
+	if (filter->reason != LMQ_REASON_NONE && (!death || death->history.reason != filter->reason))
+		return false;
+	return !*filter->origin
+		|| (death && bytes_equal(&death->origin, filter->origin, strlen(filter->origin)));
+}
+
 bool lmq_filter_match(const lmq_filter *filter, const struct lmq_message *message)
 {
 	if (!filter)
 		return true;
-	if (!key_match(filter, &message->key))
+	if (!place_match(filter, message) || !death_match(filter, message->death)
+			|| !key_match(filter, &message->key))
 		return false;
 	for (size_t i = 0; i < filter->count; i++) {
 		if (!condition_match(&filter->conditions[i], message))

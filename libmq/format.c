@@ -119,6 +119,65 @@ struct key key_run(uint32_t space, uint64_t first)
 	return k;
 }
 
+static struct key key_space(char table, uint32_t space)
+{
+	struct key k = key_begin(table);
+	key_add(&k, space, 4);
+	return k;
+}
+
+struct key key_ready(uint32_t space, uint8_t class, uint64_t first)
+{
+	struct key k = key_space('Q', space);
+	key_add(&k, class, 1);
+	key_add(&k, first, 8);
+	return k;
+}
+
+struct key key_due(uint32_t space, int64_t due, uint64_t first)
+{
+	struct key k = key_space('D', space);
+	key_add(&k, (uint64_t)due, 8);
+	key_add(&k, first, 8);
+	return k;
+}
+
+struct key key_chain(uint32_t space, uint64_t hash, uint64_t offset)
+{
+	struct key k = key_space('K', space);
+	key_add(&k, hash, 8);
+	key_add(&k, offset, 8);
+	return k;
+}
+
+static void key_add_hash(struct key *k, const uint8_t hash[16])
+{
+	memcpy(k->bytes + k->size, hash, 16);
+	k->size += 16;
+}
+
+struct key key_id(uint32_t id, const uint8_t hash[16])
+{
+	struct key k = key_space('I', id);
+	key_add_hash(&k, hash);
+	return k;
+}
+
+struct key key_id_age(uint32_t id, int64_t time, const uint8_t hash[16])
+{
+	struct key k = key_space('J', id);
+	key_add(&k, (uint64_t)time, 8);
+	key_add_hash(&k, hash);
+	return k;
+}
+
+struct key key_resume(uint32_t id, const char *name)
+{
+	struct key k = key_space('N', id);
+	key_add_text(&k, name);
+	return k;
+}
+
 struct key key_chunk(uint64_t blob, uint32_t part)
 {
 	struct key k = key_begin('B');
@@ -209,7 +268,10 @@ size_t channel_record_put(const struct channel_record *r, const struct key *k, u
 			p = put64(p, r->limit[i]);
 			++*count;
 		}
-	return record_seal(k, out, p);
+	n = strnlen(r->dead, LMQ_NAME_MAX);
+	*p++ = (uint8_t)n;
+	memcpy(p, r->dead, n);
+	return record_seal(k, out, p + n);
 }
 
 bool channel_record_get(struct channel_record *r, const struct key *k, const void *data, size_t size)
@@ -229,7 +291,7 @@ bool channel_record_get(struct channel_record *r, const struct key *k, const voi
 	r->name[n] = '\0';
 	p += 10 + n;
 	n = *p++;
-	if ((size_t)(end - p) != n * 9 || r->kind < LMQ_QUEUE || r->kind > LMQ_STREAM || !lmq_name_valid(r->name))
+	if ((size_t)(end - p) < n * 9 + 1 || r->kind < LMQ_QUEUE || r->kind > LMQ_STREAM || !lmq_name_valid(r->name))
 		return false;
 	for (; n-- > 0; p += 9) {
 		if (*p >= LIMIT_COUNT)
@@ -237,7 +299,11 @@ bool channel_record_get(struct channel_record *r, const struct key *k, const voi
 		r->given |= 1u << *p;
 		r->limit[*p] = get64(p + 1);
 	}
-	return true;
+	n = *p++;
+	if (n > LMQ_NAME_MAX || n != (size_t)(end - p))
+		return false;
+	memcpy(r->dead, p, n);
+	return n == 0 || lmq_name_valid(r->dead);
 }
 
 size_t head_record_put(const struct head_record *r, const struct key *k, uint8_t *out)
@@ -277,6 +343,11 @@ size_t group_record_put(const struct group_record *r, const struct key *k, uint8
 	uint8_t *p = put64(out, r->next);
 	p = put64(p, r->settled);
 	p = put32(p, r->space);
+	*p++ = r->flags;
+	for (size_t i = 0; i < RUN_STATES; i++)
+		p = put64(p, r->state[i]);
+	for (size_t i = 0; i < COUNTERS; i++)
+		p = put64(p, r->counter[i]);
 	return record_seal(k, out, p);
 }
 
@@ -288,7 +359,179 @@ bool group_record_get(struct group_record *r, const struct key *k, const void *d
 	r->next = get64(p);
 	r->settled = get64(p + 8);
 	r->space = get32(p + 16);
+	r->flags = p[20];
+	p += 21;
+	for (size_t i = 0; i < RUN_STATES; i++, p += 8)
+		r->state[i] = get64(p);
+	for (size_t i = 0; i < COUNTERS; i++, p += 8)
+		r->counter[i] = get64(p);
 	return r->next < INT64_MAX && r->space < INT32_MAX;
+}
+
+/* ---- runs --------------------------------------------------------------------------------- */
+
+enum { PART_DUE = 1, PART_HASH = 2, PART_HISTORY = 4, PART_OWNER = 8, PART_ERROR = 16, PARTS_KNOWN = 31 };
+
+static unsigned run_parts(const struct run_record *r)
+{
+	return (r->due ? PART_DUE : 0u) | (r->key_hash ? PART_HASH : 0u) | (r->history.attempts ||
+		r->history.returned || r->history.first_time || r->history.last_time ? PART_HISTORY : 0u) | (*r->owner ? PART_OWNER : 0u) |
+		(r->error_size ? PART_ERROR : 0u);
+}
+
+uint8_t *put_history(uint8_t *p, const struct run_history *h)
+{
+	p = put_varint(p, h->attempts);
+	p = put_varint(p, h->failures);
+	p = put_varint(p, h->crashes);
+	p = put_varint(p, h->timeouts);
+	p = put_varint(p, h->returned);
+	p = put_varint(p, (uint64_t)h->first_time);
+	p = put_varint(p, (uint64_t)h->last_time);
+	*p++ = h->reason;
+	p = put_varint(p, (uint32_t)(h->exit_status + 1));
+	return put_varint(p, (uint32_t)h->signal);
+}
+
+static const uint8_t *get_small(const uint8_t *p, const uint8_t *end, uint32_t *v)
+{
+	uint64_t n;
+	p = p ? get_varint(p, end, &n) : NULL;
+	if (!p || n > UINT32_MAX)
+		return NULL;
+	*v = (uint32_t)n;
+	return p;
+}
+
+static const uint8_t *get_time(const uint8_t *p, const uint8_t *end, int64_t *v)
+{
+	uint64_t n;
+	p = p ? get_varint(p, end, &n) : NULL;
+	if (!p || n > INT64_MAX)
+		return NULL;
+	*v = (int64_t)n;
+	return p;
+}
+
+const uint8_t *get_history(const uint8_t *p, const uint8_t *end, struct run_history *h)
+{
+	uint32_t status = 0, signal = 0;
+	p = get_small(p, end, &h->attempts);
+	p = get_small(p, end, &h->failures);
+	p = get_small(p, end, &h->crashes);
+	p = get_small(p, end, &h->timeouts);
+	p = get_small(p, end, &h->returned);
+	p = get_time(p, end, &h->first_time);
+	p = get_time(p, end, &h->last_time);
+	if (!p || p == end || *p > LMQ_OVERFLOW)
+		return NULL;
+	h->reason = *p++;
+	p = get_small(p, end, &status);
+	p = get_small(p, end, &signal);
+	if (!p || status > INT32_MAX || signal > INT32_MAX)
+		return NULL;
+	h->exit_status = (int32_t)status - 1;
+	h->signal = (int32_t)signal;
+	return p;
+}
+
+size_t run_record_put(const struct run_record *r, const struct key *k, uint8_t *out)
+{
+	unsigned parts = run_parts(r);
+	uint8_t *p = put64(out, r->end);
+	*p++ = r->state;
+	*p++ = r->priority;
+	*p++ = (uint8_t)parts;
+	if (parts & PART_DUE)
+		p = put64(p, (uint64_t)r->due);
+	if (parts & PART_HASH)
+		p = put64(p, r->key_hash);
+	if (parts & PART_HISTORY)
+		p = put_history(p, &r->history);
+	if (parts & PART_OWNER) {
+		size_t n = strnlen(r->owner, RUN_OWNER_MAX);
+		*p++ = (uint8_t)n;
+		memcpy(p, r->owner, n);
+		p += n;
+	}
+	if (parts & PART_ERROR) {
+		p = put16(p, r->error_size);
+		memcpy(p, r->error, r->error_size);
+		p += r->error_size;
+	}
+	return record_seal(k, out, p);
+}
+
+static const uint8_t *get_counted(const uint8_t *p, const uint8_t *end, size_t width, size_t most, char *to, size_t *size)
+{
+	if (!p || (size_t)(end - p) < width)
+		return NULL;
+	*size = width == 1 ? *p : get16(p);
+	p += width;
+	if (*size > most || *size > (size_t)(end - p))
+		return NULL;
+	memcpy(to, p, *size);
+	return p + *size;
+}
+
+/* Everything but the error is cleared, and that only as far as it reaches. */
+static void run_clear(struct run_record *r)
+{
+	memset(r, 0, offsetof(struct run_record, error));
+	r->history.exit_status = -1;
+}
+
+bool run_record_get(struct run_record *r, const struct key *k, const void *data, size_t size)
+{
+	const uint8_t *p = data, *end;
+	unsigned parts;
+	size_t n;
+	if (k->size != RUN_KEY || size < 15 || !record_sound(k, data, size))
+		return false;
+	run_clear(r);
+	end = p + size - 4;
+	r->first = get64(k->bytes + RUN_PREFIX);
+	r->end = get64(p);
+	r->state = p[8];
+	r->priority = p[9];
+	parts = p[10];
+	p += 11;
+	if (parts & PART_DUE && end - p >= 8) {
+		r->due = (int64_t)get64(p);
+		p += 8;
+	}
+	if (parts & PART_HASH && end - p >= 8) {
+		r->key_hash = get64(p);
+		p += 8;
+	}
+	if (parts & PART_HISTORY)
+		p = get_history(p, end, &r->history);
+	if (parts & PART_OWNER)
+		p = get_counted(p, end, 1, RUN_OWNER_MAX, r->owner, &n);
+	if (parts & PART_ERROR) {
+		p = get_counted(p, end, 2, RUN_ERROR_MAX, r->error, &n);
+		r->error_size = p ? (uint16_t)n : 0;
+	}
+	return p == end && (parts & ~(unsigned)PARTS_KNOWN) == 0 && r->end > r->first && r->state < RUN_STATES &&
+		r->priority <= LMQ_PRIORITY_MAX && r->due >= 0;
+}
+
+/* ---- ids ---------------------------------------------------------------------------------- */
+
+size_t id_record_put(const struct id_record *r, const struct key *k, uint8_t *out)
+{
+	return record_seal(k, out, put64(put64(put64(out, r->offset), (uint64_t)r->time), r->body));
+}
+
+bool id_record_get(struct id_record *r, const struct key *k, const void *data, size_t size)
+{
+	const uint8_t *p = data;
+	if (size != ID_RECORD || !record_sound(k, data, size))
+		return false;
+	r->offset = get64(p);
+	r->time = (int64_t)get64(p + 8);
+	r->body = get64(p + 16);
+	return true;
 }
 
 size_t number_put(uint64_t number, size_t width, const struct key *k, uint8_t *out)
@@ -314,7 +557,7 @@ bool number_get(uint64_t *number, size_t width, const struct key *k, const void 
 void block_seal(uint8_t *value, const struct block *b, const struct key *k)
 {
 	uint32_t crc;
-	value[4] = FORMAT_VERSION;
+	value[4] = BLOCK_VERSION;
 	value[5] = b->flags;
 	put16(value + 6, b->count);
 	put16(value + 8, b->skip);
@@ -329,7 +572,7 @@ bool block_get(struct block *b, const void *key, size_t key_size, const void *va
 {
 	const uint8_t *p = value;
 	uint32_t crc;
-	if (size <= BLOCK_HEADER || size > BLOCK_MAX || p[4] != FORMAT_VERSION)
+	if (size <= BLOCK_HEADER || size > BLOCK_MAX || p[4] != BLOCK_VERSION)
 		return false;
 	crc = crc32c(0, p + 4, size - 4);
 	if (get32(p) != crc32c(crc, key, key_size))

@@ -22,8 +22,18 @@
  *	L id lane offset part		a block of messages				append; drop, sweep
  *	G id lane group			a reader's position: next, counters; the	settle; remove
  *					queue's own reader has the empty name
- *	R space first			a run of messages below a reader's next that	settle
- *					are not settled: [first, end)
+ *	R space first			a run of messages below a reader's next that	whoever changes their state;
+ *					are not settled: [first, end), their state,	settle
+ *					what happened to them
+ *	Q space class first		a run that is ready, by descending priority	with its R
+ *					(class = 9 - priority): end
+ *	D space due first		a run that waits for a time: its lease's end,	with its R
+ *					its delay's, its next attempt
+ *	K space hash offset		an unsettled message with a key, in a queue	append; settle
+ *					with order=key
+ *	I id hash			an id within dedup: offset, time, hash of body	append; append, when it is too old
+ *	J id time hash			the same by age					with its I
+ *	N id name			messages stored under a name of --resume	append; remove
  *	B blob part			a chunk of a large body				writer; sweep
  *	T blob				the body is being written: by a process that	writer; its commit, sweep
  *					holds the OFD lock STAGING_LOCK + blob
@@ -47,10 +57,11 @@
  *
  * Varints are LEB128. Times are ns since 1970 and never decrease within a lane.
  *
- * A reader's position: messages below next and in no run are settled. The lowest run, or next, is the
- * floor: what lies below it may be dropped. What is in flight is not on the disk at all but an OFD lock on
- * the control file, byte range space << 32 | (offset mod 2^32), held by its owner: the kernel gives it back
- * at the owner's death (lease.c). The queue's space is its id.
+ * A reader's position: messages from next on are ready, have the default priority and wait for nothing; no
+ * run lies there. Messages below next and in no run are settled. Blocks of which every message is settled may
+ * be dropped, in a queue also between others. What a process has in its hands is not on the disk at all but an
+ * OFD lock on the control file, byte range space << 32 | (offset mod 2^32), held by its owner: the kernel
+ * gives it back at the owner's death (lease.c). The queue's space is its id.
  */
 #ifndef FORMAT_H
 #define FORMAT_H
@@ -60,7 +71,8 @@
 #include <stdint.h>
 
 enum {
-	FORMAT_VERSION = 1,
+	FORMAT_VERSION = 2,
+	BLOCK_VERSION = 1,
 	BLOCK_MAX = 4080,	/* bytes of a value that fits one overflow page of 4 KiB */
 	BLOCK_HEADER = 28,
 	BLOCK_ROOM = BLOCK_MAX - BLOCK_HEADER,
@@ -151,6 +163,12 @@ struct key key_head(uint32_t id, uint16_t lane);
 struct key key_block(uint32_t id, uint16_t lane, uint64_t offset, uint32_t part);
 struct key key_group(uint32_t id, uint16_t lane, const char *group);
 struct key key_run(uint32_t space, uint64_t first);
+struct key key_ready(uint32_t space, uint8_t class, uint64_t first);
+struct key key_due(uint32_t space, int64_t due, uint64_t first);
+struct key key_chain(uint32_t space, uint64_t hash, uint64_t offset);
+struct key key_id(uint32_t id, const uint8_t hash[16]);
+struct key key_id_age(uint32_t id, int64_t time, const uint8_t hash[16]);
+struct key key_resume(uint32_t id, const char *name);
 struct key key_chunk(uint64_t blob, uint32_t part);
 struct key key_staging(uint64_t blob);
 struct key key_sweep(char kind, uint64_t number);
@@ -160,7 +178,13 @@ enum {
 	BLOCK_KEY = 19,
 	BLOCK_PREFIX = 7,
 	RUN_KEY = 13,
-	RUN_PREFIX = 5,
+	RUN_PREFIX = 5,		/* of R, Q, D, K; of I, J, N too */
+	READY_KEY = 14,
+	DUE_KEY = 21,
+	CHAIN_KEY = 21,
+	CHAIN_PREFIX = 13,
+	ID_KEY = 21,
+	ID_AGE_KEY = 29,
 	CHUNK_KEY = 13,
 	CHUNK_PREFIX = 9,
 	SWEEP_KEY = 10,
@@ -190,6 +214,14 @@ enum limit {			/* numeric properties of a channel, by tag; absent: the default *
 	LIMIT_WINDOW,
 	LIMIT_WINDOW_AGE,
 	LIMIT_SEALED,
+	LIMIT_LEASE,
+	LIMIT_MAX_ATTEMPTS,
+	LIMIT_BACKOFF_LEAST,
+	LIMIT_BACKOFF_MOST,
+	LIMIT_DEDUP,
+	LIMIT_ORDER_KEY,	/* 0, 1 */
+	LIMIT_TTL,
+	LIMIT_FULL,		/* enum full_policy */
 	LIMIT_COUNT
 };
 
@@ -199,8 +231,9 @@ struct channel_record {		/* P */
 	char name[129];
 	uint32_t given;		/* bit n: limit[n] was set */
 	uint64_t limit[LIMIT_COUNT];	/* UINT64_MAX: none */
+	char dead[129];		/* where dead letters go; "": the default, "none": nowhere */
 };
-enum { CHANNEL_RECORD_MAX = 1 + 8 + 1 + 128 + 1 + LIMIT_COUNT * 9 + 4 };
+enum { CHANNEL_RECORD_MAX = 1 + 8 + 1 + 128 + 1 + LIMIT_COUNT * 9 + 1 + 128 + 4 };
 
 struct head_record {		/* H */
 	uint64_t first;		/* offset of the oldest message not dropped */
@@ -215,14 +248,73 @@ struct head_record {		/* H */
 };
 enum { HEAD_RECORD = 8 * 7 + 4 + 2 + 4 };
 
+/* The state of a run. */
+enum run_state {
+	RUN_READY,
+	RUN_LEASED,		/* until due */
+	RUN_DELAYED,		/* until due; so its sender wanted it */
+	RUN_RETRYING,		/* until due */
+	RUN_BLOCKED,		/* behind another message of its key */
+	RUN_STATES
+};
+
+enum counter {			/* of a reader, ever */
+	COUNT_ACKNOWLEDGED,
+	COUNT_FAILED,
+	COUNT_CRASHED,
+	COUNT_TIMEOUT,
+	COUNT_DEAD,
+	COUNT_EXPIRED,
+	COUNT_DROPPED,		/* trimmed, or pushed out by newer ones */
+	COUNT_MOVED,
+	COUNTERS
+};
+
+enum { GROUP_TTL = 1 };		/* messages with a ttl of their own were stored */
+
 struct group_record {		/* G */
-	uint64_t next;		/* the first offset not yet settled by anybody */
+	uint64_t next;		/* from here on messages are ready and nothing special */
 	uint64_t settled;	/* messages, ever */
 	uint32_t space;
+	uint8_t flags;
+	uint64_t state[RUN_STATES];	/* messages in runs of that state */
+	uint64_t counter[COUNTERS];
 };
-enum { GROUP_RECORD = 8 + 8 + 4 + 4 };
+enum { GROUP_RECORD = 8 + 8 + 4 + 1 + 8 * (RUN_STATES + COUNTERS) + 4 };
 
-enum { RUN_RECORD = 8 + 4, NAME_RECORD = 4 + 4, STAGING_RECORD = 8 + 4, SWEEP_RECORD = 4 };
+enum { RUN_ERROR_MAX = 1024, RUN_OWNER_MAX = 63, HISTORY_MAX = 5 * 5 + 2 * 10 + 1 + 2 * 5 };
+
+struct run_history {		/* as struct lmq_history */
+	uint32_t attempts, failures, crashes, timeouts;
+	uint32_t returned;	/* deliveries given back uncounted */
+	int64_t first_time, last_time;
+	uint8_t reason;		/* enum lmq_reason */
+	int32_t exit_status;	/* -1: none */
+	int32_t signal;
+};
+
+struct run_record {		/* R */
+	uint64_t first;		/* stands in the key */
+	uint64_t end;
+	uint8_t state;		/* enum run_state */
+	uint8_t priority;
+	int64_t due;		/* LEASED, DELAYED, RETRYING; BLOCKED: not before it either; 0: none */
+	uint64_t key_hash;	/* order=key: never 0, and the run is one message; 0: none */
+	struct run_history history;
+	uint16_t error_size;
+	char owner[RUN_OWNER_MAX + 1];	/* LEASED */
+	char error[RUN_ERROR_MAX];
+};
+enum { RUN_RECORD_MAX = 8 + 3 + 8 + 8 + 5 * 5 + 2 * 10 + 1 + 2 * 5 + 1 + RUN_OWNER_MAX + 2 + RUN_ERROR_MAX + 4 };
+
+struct id_record {		/* I */
+	uint64_t offset;
+	int64_t time;
+	uint64_t body;		/* its hash */
+};
+enum { ID_RECORD = 8 + 8 + 8 + 4 };
+
+enum { NUMBER_RECORD = 8 + 4, NAME_RECORD = 4 + 4, STAGING_RECORD = 8 + 4, SWEEP_RECORD = 4 };
 
 /*
  * A record's bytes with the CRC of key and value behind them, and back; _get returns false where the
@@ -236,7 +328,14 @@ size_t head_record_put(const struct head_record *r, const struct key *k, uint8_t
 bool head_record_get(struct head_record *r, const struct key *k, const void *data, size_t size);
 size_t group_record_put(const struct group_record *r, const struct key *k, uint8_t *out);
 bool group_record_get(struct group_record *r, const struct key *k, const void *data, size_t size);
-/* A value that is one number: R (end), T (ns since 1970), C (id, as 4 bytes). */
+size_t run_record_put(const struct run_record *r, const struct key *k, uint8_t *out);
+bool run_record_get(struct run_record *r, const struct key *k, const void *data, size_t size);
+/* The history of a run, or of a dead letter. get_history(NULL), or where the bytes are none: NULL. */
+uint8_t *put_history(uint8_t *p, const struct run_history *h);
+const uint8_t *get_history(const uint8_t *p, const uint8_t *end, struct run_history *h);
+size_t id_record_put(const struct id_record *r, const struct key *k, uint8_t *out);
+bool id_record_get(struct id_record *r, const struct key *k, const void *data, size_t size);
+/* A value that is one number: Q (end), N (messages), T (ns since 1970), C (id, as 4 bytes); D, J, K, X have none. */
 size_t number_put(uint64_t number, size_t width, const struct key *k, uint8_t *out);
 bool number_get(uint64_t *number, size_t width, const struct key *k, const void *data, size_t size);
 
@@ -274,6 +373,12 @@ enum field_tag {
 	FIELD_HEADER,
 	FIELD_REPLY_TO,
 	FIELD_CORRELATION,
+	FIELD_TTL,		/* varint: ns from its storing until it expires */
+	FIELD_DELAY,		/* varint: ns from its storing until it may be delivered */
+	FIELD_NOT_BEFORE,	/* varint: the same as a time */
+	FIELD_DEATH,		/* of a dead letter: varint n, n bytes of origin; varints: partition, offset, attempts,
+				   failures, crashes, time-outs, first and last time; reason u8; varints: exit status + 1,
+				   signal; error: the rest */
 };
 
 #endif

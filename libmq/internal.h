@@ -32,6 +32,20 @@ int fail_lmdb(lmq_store *s, const char *object, int rc);
 /* Bytes on the disk that no version of ours has written there. */
 int fail_damaged(lmq_store *s, const char *what);
 
+/* ---- hash.c: SipHash-2-4 --------------------------------------------------------------------- */
+
+uint64_t hash64(const uint8_t key[16], const void *data, size_t size);
+void hash128(const uint8_t key[16], const void *data, size_t size, uint8_t out[16]);
+
+struct hash_state {		/* of a hash64 whose data comes in pieces */
+	uint64_t v[4];
+	uint64_t tail;		/* the last size mod 8 bytes */
+	uint64_t size;		/* so far */
+};
+void hash_begin(struct hash_state *h, const uint8_t key[16]);
+void hash_add(struct hash_state *h, const void *data, size_t size);
+uint64_t hash_end(struct hash_state *h);
+
 /* ---- clock.c ------------------------------------------------------------------------------ */
 
 int64_t clock_monotonic(void);
@@ -46,6 +60,21 @@ struct notify_word {			/* a cache line of its own */
 	uint32_t pad[14];
 };
 
+enum { ROSTER_SLOTS = 1024 };
+
+struct roster_slot {		/* what a receiver or a waiting sender is doing; written by it alone (roster.c) */
+	_Atomic uint32_t kind;	/* enum roster_kind; 0: free */
+	_Atomic uint32_t pid;
+	_Atomic uint32_t space;
+	_Atomic uint32_t attempt;	/* of the messages being delivered */
+	_Atomic uint64_t first, end;	/* of these; end <= first: none */
+	_Atomic int64_t since;	/* ns since 1970: when the delivery or the wait began */
+	_Atomic uint64_t ticket;	/* of a sender: who waited first is first; of a receiver: one for each join */
+	_Atomic uint32_t holding;	/* of a receiver: it has claimed messages */
+	char name[64];		/* of the consumer */
+	char pad[12];
+};
+
 struct control {			/* the control file; any content is survived */
 	_Atomic uint64_t pid_namespace;	/* of the processes in LMDB's reader table */
 	_Atomic uint32_t poison;	/* a commit failed with an I/O error: sync before the next one (F3) */
@@ -56,12 +85,16 @@ struct control {			/* the control file; any content is survived */
 	struct notify_word catalogue;
 	struct notify_word any;		/* every commit; for those who wait for more than they can list */
 	struct notify_word channel[NOTIFY_WORDS];	/* by id */
+	_Atomic uint64_t next_ticket;
+	_Atomic uint64_t roster_used[ROSTER_SLOTS / 64];	/* bit: the slot is not free */
+	struct roster_slot roster[ROSTER_SLOTS];
 };
 
 /* OFD locks on the control file, far behind its end. In-flight messages lie above all of them (lease.c). */
 #define STAGING_LOCK ((off_t)1 << 30)
 #define STAGING_LOCKS ((uint64_t)1 << 30)
 #define WRITER_LOCK ((off_t)1 << 31)
+#define ROSTER_LOCK (((off_t)1 << 31) + 1024)	/* + slot: its process is alive */
 
 int control_open(lmq_store *s);		/* sets control_fd, control; stand-in memory where read-only */
 void control_close(lmq_store *s);
@@ -91,6 +124,52 @@ void notify_everybody(lmq_store *s);
 /* Waits until *word differs from seen; 0, ETIMEDOUT, EINTR. deadline is absolute, monotonic. */
 int notify_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline);
 
+/* ---- roster.c: who holds what, who waits ------------------------------------------------------- */
+
+enum roster_kind { ROSTER_RECEIVER = 1, ROSTER_SENDER };
+
+/*
+ * Takes a slot for this process, kept by an OFD lock through fd (not control_fd): its index, or -1 where none is free:
+ * then nothing is told to others, and nothing else is lost. name may be cut.
+ */
+int roster_join(lmq_store *s, int fd, enum roster_kind kind, uint32_t space, const char *name);
+void roster_leave(lmq_store *s, int fd, int slot);	/* -1 is nothing */
+/* The messages [first, end) are being delivered for the attempt-th time. end = first: none is any more. */
+void roster_begin(lmq_store *s, int slot, uint64_t first, uint64_t end, uint32_t attempt);
+void roster_extend(lmq_store *s, int slot, uint64_t end);
+void roster_holding(lmq_store *s, int slot, bool holding);
+
+struct roster_trace {		/* what somebody who died was delivering */
+	uint64_t first, end;
+	uint32_t attempt;
+	int slot;
+};
+/*
+ * A delivery of a part of [first, end) that a dead process left in its slot. Whoever asks holds these messages. Searched
+ * from slot *from on, which is moved behind the one found.
+ */
+bool roster_dead(lmq_store *s, uint32_t space, uint64_t first, uint64_t end, int *from, struct roster_trace *trace);
+void roster_clear(lmq_store *s, int slot);	/* what it was delivering has been counted; nothing if it is alive */
+
+/* The living process that delivers the message; name has room for 64 bytes. */
+bool roster_holder(lmq_store *s, uint32_t space, uint64_t offset, char *name, int64_t *since, uint32_t *attempt);
+struct roster_mark {		/* a receiver of another process */
+	int slot;
+	pid_t pid;
+	uint64_t ticket;	/* another one at each join */
+};
+/*
+ * The first receiver of the space, from slot from on, that has, or is about to have, claimed messages; dead ones too.
+ * And whether a receiver seen there is still in its slot. No system calls.
+ */
+bool roster_next(lmq_store *s, uint32_t space, int from, struct roster_mark *mark);
+bool roster_stays(lmq_store *s, const struct roster_mark *mark);
+bool roster_alive(lmq_store *s, int slot);	/* some process keeps the slot; asks the kernel */
+
+/* Senders that wait for room: a place in the queue, and whether somebody living stands before it (ticket 0: anybody). */
+uint64_t roster_ticket(lmq_store *s, int slot);
+bool roster_before(lmq_store *s, uint32_t space, uint64_t ticket);
+
 /* ---- store.c, create.c, inspect.c ------------------------------------------------------------ */
 
 struct snapshot;
@@ -115,6 +194,9 @@ struct lmq_store {
 	size_t map_size;
 	void *reserve;			/* memory kept for LMDB's recovery (F4) */
 	bool writing;			/* a write transaction is open */
+	int handling_fd;		/* its locks are messages that a transaction moves; -1 */
+	bool queue_full;		/* the last LMQ_EFULL was a queue's limit */
+	uint64_t roster_own[ROSTER_SLOTS / 64];	/* bit: the slot is ours */
 	struct snapshot *snapshots;	/* read transactions of all handles */
 	lmq_store *next_open;		/* list of the process */
 };
@@ -162,6 +244,7 @@ struct txn {
 	unsigned char wake[NOTIFY_WORDS / 8];	/* bit: this word is woken after the commit */
 	bool wake_any;
 	bool wake_catalogue;
+	bool holds;		/* locks on messages, through the store's handling_fd */
 };
 
 int txn_begin(lmq_store *s, struct txn *t);
@@ -169,6 +252,9 @@ int txn_begin(lmq_store *s, struct txn *t);
 int txn_commit(struct txn *t, enum lmq_sync sync);
 void txn_abort(struct txn *t);
 void txn_wake(struct txn *t, uint32_t id);
+struct run;
+/* Takes messages of the space that nobody holds until the transaction ends, as lease_take. LMQ_END. */
+int txn_hold(struct txn *t, uint32_t space, uint64_t first, uint64_t end, struct run *held);
 /* Whether need more bytes may be stored: the store's max-bytes. 0 or LMQ_EFULL. */
 int txn_room(struct txn *t, size_t need);
 
@@ -189,6 +275,20 @@ int put_head(struct txn *t, uint32_t id, uint16_t lane, const struct head_record
 int get_group(lmq_store *s, MDB_txn *t, uint32_t id, uint16_t lane, const char *group, struct group_record *r);
 int put_group(struct txn *t, uint32_t id, uint16_t lane, const char *group, const struct group_record *r);
 
+/* ---- death.c ------------------------------------------------------------------------------ */
+
+/* A history as callers see it, and as it is stored; error then lies elsewhere. */
+struct lmq_history history_unpack(const struct run_history *h, struct lmq_bytes error);
+struct run_history history_pack(const struct lmq_history *h);
+/* Of a consumer's words only the last LMQ_ERROR_MAX bytes are kept. */
+struct lmq_bytes error_tail(struct lmq_bytes error);
+
+enum { DEATH_MAX = VARINT_MAX + LMQ_NAME_MAX + 2 * VARINT_MAX + HISTORY_MAX + LMQ_ERROR_MAX };
+size_t death_size(const struct lmq_death *d);	/* at most DEATH_MAX */
+uint8_t *put_death(uint8_t *p, const struct lmq_death *d);
+/* All of the field must be a death, and name a channel. */
+bool get_death(struct lmq_bytes field, struct lmq_death *d);
+
 /* ---- msg.c -------------------------------------------------------------------------------- */
 
 struct blob {
@@ -196,20 +296,27 @@ struct blob {
 	uint64_t size;
 };
 
-/* Checks all but the body's size; *what gets a few words. 0 or LMQ_EDATA. */
+struct decoded {		/* what a decoded message points to, beside the bytes of the record */
+	struct lmq_header headers[LMQ_HEADERS_MAX];
+	struct lmq_death death;
+};
+
+/* Checks all that a sender gives but the body's size; *what gets a few words. 0 or LMQ_EDATA. */
 int message_check(const struct lmq_message *m, const char **what);
+/* Whether its place alone does not say when a queue delivers it: a priority, or a time to wait for. */
+bool message_is_special(const struct lmq_message *m);
 /* Bytes that message_encode writes at most. */
 size_t message_room(const struct lmq_message *m);
-/* Writes a record; blob NULL: the body lies in the message. Returns the end. */
+/* Writes a record, m->death too; blob NULL: the body lies in the message. Returns the end. */
 uint8_t *message_encode(uint8_t *p, const struct lmq_message *m, uint64_t time_delta, const struct blob *blob);
 /* The same record with another time delta, written so that it ends where it ended; returns its new begin, at
  * most VARINT_MAX before the old one. */
 uint8_t *message_shift(uint8_t *record, uint64_t time_delta);
 /*
- * Reads what stands behind a record's length. headers has room for LMQ_HEADERS_MAX. m->time gets the delta.
- * blob->size is 0 unless the body is one. False: not a record.
+ * Reads what stands behind a record's length. m->time gets the delta. blob->size is 0 unless the body is one.
+ * False: not a record.
  */
-bool message_decode(const uint8_t *p, const uint8_t *end, struct lmq_message *m, struct lmq_header *headers,
+bool message_decode(const uint8_t *p, const uint8_t *end, struct lmq_message *m, struct decoded *room,
 	struct blob *blob);
 /* Only the time delta and the blob, for walks over records. */
 bool message_skim(const uint8_t *p, const uint8_t *end, uint64_t *delta, struct blob *blob);
@@ -220,19 +327,43 @@ bool message_skim(const uint8_t *p, const uint8_t *end, uint64_t *delta, struct 
  * on the control file) is locked as being written by. */
 int blob_append(lmq_store *s, int owner, uint64_t *number, uint32_t *part, const uint8_t *data, size_t size);
 int blob_commit(struct txn *t, uint64_t number);	/* it has a message now */
+/* Chunks of its own for a second message; b gets their number. LMQ_ELIMIT. */
+int blob_copy(struct txn *t, struct blob *b);
 int blob_drop(struct txn *t, uint64_t number);		/* to be swept */
 void blob_release(int owner, uint64_t number);		/* the lock */
 bool blob_orphan(lmq_store *s, uint64_t number);	/* nobody is writing it any more */
 int blob_piece(lmq_store *s, struct snapshot *p, const struct blob *b, uint64_t at, struct lmq_bytes *piece);
 
-/* ---- log.c, cursor.c: append, read, drop ---------------------------------------------------------------- */
+struct run {			/* messages [first, end) */
+	uint64_t first, end;
+};
+
+/* ---- batch.c: messages encoded in memory ---------------------------------------------------------- */
+
+struct batch;
+/* False: no memory. batch_add_record takes a record with its length. */
+bool batch_add(struct batch *b, const struct lmq_message *m, const struct blob *blob);
+bool batch_add_record(struct batch *b, const uint8_t *record, const uint8_t *end);
+/* Steps through the records: where each is, where what stands behind its length begins, its end. at is 0 first. */
+bool batch_next(const struct batch *b, size_t *at, const uint8_t **record, const uint8_t **start, const uint8_t **end);
+/* What a record stores, its large body with it. */
+uint64_t record_bytes(const uint8_t *record, const uint8_t *start, const uint8_t *end);
+/* How many of the first records are at most so many and so large, and the bytes that they take. */
+size_t batch_prefix(const struct batch *b, uint64_t count, uint64_t bytes, size_t *size);
+void batch_shift(struct batch *b, size_t count);	/* drops the first ones */
+void batch_empty(struct batch *b);			/* keeps the memory */
+void batch_free(struct batch *b);
+
+/* ---- log.c, drop.c, cursor.c: append, drop, read ---------------------------------------------------------------- */
 
 struct batch {			/* records one behind the other, VARINT_MAX bytes of room before the first */
 	uint8_t *records;
 	size_t size;
 	size_t count;
 	int64_t time;		/* of all of them */
-	bool has_blob;
+	bool special, has_ttl, has_id;	/* some message has another priority, or waits; a ttl; an id */
+	uint8_t *memory;	/* NULL: somebody else's */
+	size_t room;
 };
 
 /* Appends the batch to the log; *first gets the offset of its first message. b->records is not changed. */
@@ -274,7 +405,7 @@ void log_seek(struct log_cursor *c, uint64_t offset);
 int log_seek_time(struct log_cursor *c, int64_t time);	/* the first record not before it */
 int log_next(struct log_cursor *c, struct record *r);	/* LMQ_END */
 /* Decodes a record and checks it. */
-int log_message(struct log_cursor *c, const struct record *r, struct lmq_message *m, struct lmq_header *headers,
+int log_message(struct log_cursor *c, const struct record *r, struct lmq_message *m, struct decoded *room,
 	struct blob *blob);
 
 /*
@@ -283,34 +414,166 @@ int log_message(struct log_cursor *c, const struct record *r, struct lmq_message
  */
 int log_drop(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, uint64_t floor,
 	unsigned max_blocks);
+/* Blocks that lie wholly below head->first, at most max_blocks. */
+int log_drop_blocks(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, unsigned max_blocks);
+/* Blocks with a part of [first, end), if all they hold lies in [low, high). */
+int log_drop_between(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, const struct run *part,
+	uint64_t low, uint64_t high);
+/* The messages leave the log, though not yet their blocks: their large bodies go to the sweeper, or, with keep, to
+ * somebody else. */
+int log_leave(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, const struct run *part, bool keep);
 /* The lowest block of the lane and its offset. LMQ_END. */
 int log_first_block(lmq_store *s, MDB_cursor *cursor, uint32_t id, uint16_t lane, struct block *b,
 	uint64_t *offset);
 
 /* ---- lease.c: what is in flight ----------------------------------------------------------------- */
 
-struct run {
-	uint64_t first, end;
-};
-
 int lease_open(lmq_store *s, int *fd);	/* a descriptor of its own on the control file */
 /* Takes a free part of [first, end), the one that begins lowest. LMQ_END: nothing is free. */
 int lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, struct run *taken);
 void lease_give(int fd, uint32_t space, const struct run *r);
+/* As lease_take, but only looks. And whether somebody holds the message. */
+int lease_free(lmq_store *s, uint32_t space, uint64_t first, uint64_t end, struct run *part);
+bool lease_taken(lmq_store *s, uint32_t space, uint64_t offset);
+
+/* ---- run.c: states of messages -------------------------------------------------------------------- */
+
+/* The run that contains from, or the first one behind it. LMQ_END. */
+int run_at(lmq_store *s, MDB_cursor *cursor, uint32_t space, uint64_t from, struct run_record *r);
+/* The last run that begins before offset. LMQ_END. */
+int run_before(lmq_store *s, MDB_cursor *cursor, uint32_t space, uint64_t offset, struct run_record *r);
+/* The first ready run of that class from offset from on, or of a later class. LMQ_END. */
+int run_first_ready(lmq_store *s, MDB_cursor *cursor, uint32_t space, uint8_t class, uint64_t from,
+	uint8_t *found_class, struct run *r);
+/* The run that is due first, not before from. LMQ_END. */
+int run_first_due(lmq_store *s, MDB_cursor *cursor, uint32_t space, int64_t from, int64_t *due, uint64_t *first);
+/* A run with its index entries and counts; an empty one is nothing. */
+int run_put(struct txn *t, struct group_record *g, const struct run_record *r);
+int run_delete(struct txn *t, struct group_record *g, const struct run_record *r);
+
+/* Unsettled messages of a key, in a queue with order=key. */
+int chain_put(struct txn *t, uint32_t space, uint64_t hash, uint64_t offset);
+int chain_delete(struct txn *t, uint32_t space, uint64_t hash, uint64_t offset);
+int chain_first(struct txn *t, uint32_t space, uint64_t hash, uint64_t *offset);	/* LMQ_END */
 
 /* ---- group.c: a reader's position ---------------------------------------------------------------- */
 
-/* The first unsettled run at or after from: stored ones, then [next, end). LMQ_END. */
-int group_unsettled(lmq_store *s, MDB_cursor *cursor, const struct group_record *g, uint64_t end,
-	uint64_t from, struct run *r);
+/* The first unsettled run at or after from, what lies before from cut off: stored ones, then [next, end). LMQ_END. */
+int group_run(lmq_store *s, MDB_cursor *cursor, const struct group_record *g, uint64_t end, uint64_t from,
+	struct run_record *r);
 /* The same within a write transaction. */
-int group_first(struct txn *t, const struct group_record *g, uint64_t end, uint64_t from, struct run *r);
-/* Settles [first, end); LMQ_END if it was not unsettled. */
-int group_settle(struct txn *t, struct group_record *g, const struct run *r);
+int group_first(struct txn *t, const struct group_record *g, uint64_t end, uint64_t from, struct run_record *r);
+
+struct ready {			/* a place among what is ready, in the order of delivery; all 0 at the start */
+	uint8_t class;
+	uint64_t from;
+	bool plain;		/* those from next on have been given */
+};
+/* The next ready run; LMQ_END. */
+int group_ready(lmq_store *s, MDB_cursor *cursor, const struct group_record *g, uint64_t end, struct ready *at,
+	struct run *r);
+
 /* The lowest unsettled offset. */
 int group_floor(struct txn *t, const struct group_record *g, uint64_t *floor);
+/* Between which unsettled messages the settled range lies: all of [*low, *high) is settled. */
+int group_around(struct txn *t, const struct group_record *g, uint64_t first, uint64_t end, uint64_t log_end,
+	uint64_t *low, uint64_t *high);
 
-/* ---- channel.c, listing.c, property.c, retain.c --------------------------------------------------------------- */
+/* Moves next to an offset; what is jumped becomes a run. */
+int group_advance(struct txn *t, struct group_record *g, uint64_t to);
+/*
+ * Takes [first, end), or a first part of it that is one run, out of where it stands; *out is that run.
+ * LMQ_END: first is settled. The caller puts it back with run_put, or settles it.
+ */
+int group_carve(struct txn *t, struct group_record *g, uint64_t first, uint64_t end, struct run_record *out);
+/* A carved run is settled: counts it, and lets the next message of its key go. */
+int group_settled(struct txn *t, struct group_record *g, const struct run_record *r);
+
+/* Opens the position of a group of a topic or stream, made where it is missing and flags say so. LMQ_ENOENT. */
+int group_open(lmq_channel *c, const struct lmq_receiver_options *o);
+
+/* ---- queue.c: a queue or group within a transaction ------------------------------------------------------ */
+
+struct queue {
+	struct txn *t;
+	uint32_t id;
+	const char *group;	/* "": the queue's own */
+	struct channel_record record;
+	struct head_record head;
+	struct group_record position;
+	bool made_ready, made_room;
+};
+
+int queue_load(struct txn *t, uint32_t id, const char *group, struct queue *q);	/* LMQ_END: gone */
+int queue_store(struct queue *q);
+/* Carves the first unsettled run of [from, end). LMQ_END. */
+int queue_unsettled(struct queue *q, uint64_t from, uint64_t end, struct run_record *r);
+int queue_put(struct queue *q, const struct run_record *r);	/* a carved run in its new state */
+/* A carved run is gone; why is what is counted. keep_body: its large bodies belong to somebody else now. */
+int queue_leave(struct queue *q, const struct run_record *r, enum counter why, bool keep_body);
+/* What is unsettled in [first, end) is gone. */
+int queue_settle(struct queue *q, uint64_t first, uint64_t end, enum counter why, bool keep_bodies);
+
+/* ---- intake.c, limit.c, dedup.c: messages enter a channel --------------------------------------------------- */
+
+struct intake {
+	bool partial;		/* a queue may take only the first ones */
+	bool unlimited;		/* a queue's limits do not count */
+	uint64_t ticket;	/* of a sender that waited; 0 */
+	int fault;		/* out: partial, and the message behind those taken was refused: LMQ_EDATA */
+	size_t taken;		/* out: messages stored, or known already */
+	uint64_t first;		/* out: offset of the first one; the others follow, unless */
+	uint64_t *positions;	/* out: not NULL, allocated: where each one lies */
+};
+/* Appends the batch to a channel whose record is given. LMQ_EFULL. */
+int intake(struct txn *t, uint32_t id, const struct channel_record *r, struct batch *b, struct intake *in);
+int intake_append(struct txn *t, uint32_t id, const struct channel_record *r, struct batch *b, struct intake *in);
+
+/* Room for so many messages and bytes; first is what the first of them needs. */
+int limit_room(struct txn *t, uint32_t id, const struct channel_record *r, uint64_t ticket, uint64_t first,
+	uint64_t *count, uint64_t *bytes);
+int limit_full(struct txn *t, const struct channel_record *r);	/* LMQ_EFULL with its sentence */
+int limit_push_out(struct queue *q);
+
+/* The part of the batch that is new within the window, at most so many and about so large. */
+int dedup_intake(struct txn *t, uint32_t id, const struct channel_record *r, struct batch *b, uint64_t count,
+	uint64_t bytes, struct intake *in);
+int resume_get(lmq_store *s, MDB_txn *mdb, uint32_t id, const char *name, uint64_t *stored);
+int resume_put(struct txn *t, uint32_t id, const char *name, uint64_t before, uint64_t stored);	/* LMQ_EBUSY */
+
+/* ---- burial.c: dead letters, retries ------------------------------------------------------------------ */
+
+struct burial {			/* dead letters of one queue, gathered in a transaction; all 0 at the start */
+	struct batch batch;
+	struct decoded parts;
+};
+bool can_bury(const struct queue *q);
+/* A carved run becomes dead letters. */
+int bury(struct burial *b, struct queue *q, const struct run_record *r, enum counter why);
+bool burial_full(const struct burial *b);	/* enough for one transaction */
+/* Appends them, after queue_store(). */
+int burial_commit(struct burial *b, struct queue *q);
+void burial_free(struct burial *b);
+void run_history(const struct run_record *r, struct lmq_history *out);	/* points into r */
+/*
+ * The delivery of a carved run, whose attempts are counted, failed: puts it back for a retry, or buries it, as the
+ * verdict and the queue say. Sets v->result and v->due.
+ */
+int queue_failed(struct queue *q, struct burial *b, struct run_record *r, struct lmq_verdict *v);
+
+/* Whether its time to live, or else its channel's, is over. */
+bool message_expired(const struct lmq_message *m, uint64_t channel_ttl, int64_t now);
+
+/* ---- aside.c: what may not be delivered is moved aside ------------------------------------------------------ */
+
+/* Runs whose time has come, in a bounded transaction of its own. */
+int aside_due(lmq_store *s, uint32_t id, const char *group);
+/* Messages that the caller holds and whose last consumer died at that attempt; *part becomes what is left to do. */
+int aside_crashed(lmq_store *s, uint32_t id, const char *group, struct run *part, uint32_t attempt);
+/* Messages that the caller holds and that have expired. */
+int aside_expired(lmq_store *s, uint32_t id, const char *group, const struct run *parts, size_t count);
+
+/* ---- channel.c, listing.c, property.c, setting.c, retain.c --------------------------------------------------------------- */
 
 struct lmq_channel {
 	lmq_store *store;
@@ -324,16 +587,23 @@ struct lmq_channel {
 int find_channel(lmq_store *s, MDB_txn *t, const char *name, uint32_t *id, struct channel_record *r);
 /* Steps through the names in order: MDB_SET_RANGE for the first, then MDB_NEXT. LMQ_END behind the last. */
 int next_name(lmq_store *s, MDB_cursor *cursor, MDB_cursor_op op, char name[LMQ_NAME_MAX + 1]);
+/* The channel of that name, made of that kind where it is missing, also a reserved one. */
+int channel_within(struct txn *t, const char *name, enum lmq_kind kind, uint32_t *id, struct channel_record *r);
 /* LMQ_EGONE with the channel's name. */
 int channel_gone(lmq_channel *c);
 int channel_record(lmq_channel *c, MDB_txn *t, struct channel_record *r);
 
+enum full_policy { FULL_ERROR, FULL_BLOCK, FULL_DROP_OLD, FULL_DEAD };	/* of LIMIT_FULL */
+
 uint64_t limit_of(const struct channel_record *r, enum limit l);	/* the set one, or the default */
+/* Where the dead letters of the channel go; NULL: nowhere. The name is r's, or stands in buffer. */
+const char *dead_of(const struct channel_record *r, char buffer[LMQ_NAME_MAX + 1]);
 int property_set(lmq_store *s, const char *object, struct channel_record *r, const char *assignment,
 	struct lmq_property *changed, bool *differs);
 void property_list(const struct channel_record *r, struct lmq_property *list, size_t *count);
-int store_property_set(lmq_store *s, struct store_record *r, const char *assignment, struct lmq_property *changed,
-	bool *differs);
+/* "NAME=VALUE" taken apart, and what is said of a NAME that there is not. LMQ_EINVAL. */
+int property_split(lmq_store *s, const char *object, const char *assignment, char name[24], const char **value);
+int property_unknown(lmq_store *s, const char *object, enum lmq_kind kind, const char *name);
 
 /* Drops what the channel's limits no longer keep, in a bounded step. */
 int retain_apply(struct txn *t, uint32_t id, uint16_t lane, const struct channel_record *r, struct head_record *head);
@@ -343,5 +613,10 @@ int retain_apply(struct txn *t, uint32_t id, uint16_t lane, const struct channel
 bool sweep_due(struct txn *t);		/* whether something is to be swept */
 void sweep_aside(lmq_store *s);		/* a step, in a transaction of its own, whatever comes of it */
 int sweep_all(lmq_store *s);
+
+/* ---- filter.c --------------------------------------------------------------------------------------- */
+
+/* The first offset from from on that the filter's ranges of offsets allow; NULL allows all. False: none. */
+bool filter_range(const lmq_filter *f, uint64_t from, uint64_t *first);
 
 #endif

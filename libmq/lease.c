@@ -68,6 +68,25 @@ int lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t en
 	return LMQ_END;
 }
 
+int lease_free(lmq_store *s, uint32_t space, uint64_t first, uint64_t end, struct run *part)
+{
+	uint64_t wrap = (first | UINT32_MAX) + 1, until;
+	if (end > wrap)
+		end = wrap;
+	until = end;
+	/* On a read-only filesystem nobody can hold anything. */
+	if (s->control_fd >= 0 && !free_part(s->control_fd, space, &first, end, &until))
+		return LMQ_END;
+	*part = (struct run){ first, until };
+	return 0;
+}
+
+bool lease_taken(lmq_store *s, uint32_t space, uint64_t offset)
+{
+	struct run part;
+	return lease_free(s, space, offset, offset + 1, &part) == LMQ_END;
+}
+
 void lease_give(int fd, uint32_t space, const struct run *r)
 {
 	if (r->end > r->first)

@@ -51,7 +51,7 @@ enum lmq_status {
 	LMQ_EIO = -10,		/* reading or writing the store failed; nothing was changed */
 	LMQ_EUNKNOWN = -11,	/* the commit failed in a way that leaves its outcome unknown */
 	LMQ_ENOSPC = -12,	/* the disk, a quota or a file-size limit is full; nothing was changed */
-	LMQ_EFULL = -13,	/* the store's own max-bytes is reached; nothing was changed */
+	LMQ_EFULL = -13,	/* the store's own max-bytes, or a queue's limit, is reached */
 	LMQ_EBUSY = -14,	/* another process held the store too long; try again */
 	LMQ_EACCES = -15,	/* no permission, or the store belongs to somebody else */
 	LMQ_EFORMAT = -16,	/* a newer format, or a filesystem that cannot hold a store */
@@ -62,6 +62,7 @@ enum lmq_status {
 	LMQ_EFORK = -21,	/* the handle belongs to another process */
 	LMQ_ELIMIT = -22,	/* more than one transaction takes */
 	LMQ_EBUG = -23,		/* a bug of the library */
+	LMQ_ELOST = -24,	/* the lease was lost: it ran out, or the message was settled */
 };
 
 /* A few words for a status, never NULL; for people without a handle. */
@@ -201,6 +202,10 @@ struct lmq_channel_info {
 	int64_t last_time;	/* of the newest message ever; 0 if none */
 	uint64_t sent;		/* ever */
 	uint64_t acknowledged;	/* ever; queues */
+	/* of the messages of a queue: handed out under a lease with a deadline; not before a time because their
+	 * sender said so; because they failed; behind another message of their key. What is in none of
+	 * these is ready, or in the hands of a process. */
+	uint64_t leased, delayed, retrying, blocked;
 };
 
 int lmq_channel_info(lmq_channel *channel, struct lmq_channel_info *info);
@@ -215,7 +220,7 @@ int lmq_channel_list(lmq_store *store, const char *pattern, enum lmq_kind kind,
 /* A property of a channel or of the store, as text. */
 struct lmq_property {
 	char name[24];
-	char value[LMQ_VALUE_MAX];	/* shortest spelling; "none" where there is no limit */
+	char value[LMQ_NAME_MAX + 1];	/* shortest spelling; "none" where there is no limit */
 	bool set;			/* differs from the default */
 };
 
@@ -272,6 +277,44 @@ enum {
 	LMQ_FIELDS_MAX = 32768,		/* bytes of all fields of a message but the body */
 };
 
+/* Why a message was not acknowledged. */
+enum lmq_reason {
+	LMQ_REASON_NONE,
+	LMQ_FAILED,		/* its consumer said so */
+	LMQ_CRASHED,		/* its consumer died */
+	LMQ_TIMEOUT,		/* its lease, or the time it was given, ran out */
+	LMQ_REJECTED,		/* its consumer does not want it again */
+	LMQ_EXPIRED,		/* its time to live was over */
+	LMQ_OVERFLOW,		/* its queue was full */
+};
+
+/* "failed", ...; "" for LMQ_REASON_NONE. And back: LMQ_EINVAL. */
+const char *lmq_reason_name(enum lmq_reason reason);
+int lmq_reason_parse(const char *text, enum lmq_reason *reason);
+
+enum { LMQ_ERROR_MAX = 1024 };	/* bytes that are kept of what a consumer said to a failure */
+
+/* What happened to a message that was delivered and not acknowledged. */
+struct lmq_history {
+	uint32_t attempts;	/* deliveries that count */
+	uint32_t failures, crashes, timeouts;	/* how these ended */
+	uint32_t returned;	/* deliveries that were given back and do not count */
+	int64_t first_time;	/* begin of the first, and end of the last; ns since 1970, 0: none */
+	int64_t last_time;
+	enum lmq_reason reason;	/* of the last */
+	int exit_status;	/* of the last run; -1: it did not exit, or nobody told */
+	int signal;		/* that ended it; 0: none */
+	struct lmq_bytes error;	/* the end of what it wrote to stderr, or a reason in words; may be any bytes */
+};
+
+/* What a dead letter is: where it came from, and why. */
+struct lmq_death {
+	struct lmq_bytes origin;	/* name of the channel as it was then */
+	uint32_t partition;
+	uint64_t offset;
+	struct lmq_history history;	/* history.reason says why it is dead */
+};
+
 /*
  * A message, for sending and as received. All text fields are UTF-8 without NUL; the body is any bytes.
  * A body that does not lie in one piece (larger than 64 KiB) is received as body.data NULL and its
@@ -286,12 +329,17 @@ struct lmq_message {
 	struct lmq_bytes correlation;
 	const struct lmq_header *headers;	/* names are unique */
 	size_t header_count;
-	int priority;
+	int priority;		/* in a queue higher ones are delivered first */
+	int64_t ttl;		/* ns from its storing until it expires; 0: as its channel says */
+	int64_t delay;		/* queues: ns from its storing until it may be delivered; 0: none */
+	int64_t not_before;	/* the same as a time, ns since 1970; 0: none */
 	/* from here on set by the library, ignored when sending */
 	uint32_t partition;
 	uint64_t offset;
 	int64_t time;		/* when it was stored, ns since 1970 */
-	uint32_t attempt;	/* 1 at the first delivery; 0 where nothing is delivered (topic, stream) */
+	uint32_t attempt;	/* 1 at the first delivery; 0 where nothing is delivered */
+	uint32_t delivery;	/* as attempt, but those that do not count are counted too: the number in a lease */
+	const struct lmq_death *death;	/* of a dead letter, else NULL */
 };
 
 #define LMQ_MESSAGE_INIT { .priority = LMQ_PRIORITY_DEFAULT }
@@ -309,11 +357,18 @@ int lmq_filter_open(lmq_filter **filter);
 void lmq_filter_close(lmq_filter *filter);
 int lmq_filter_key(lmq_filter *filter, const char *pattern, const char **reason);
 int lmq_filter_header(lmq_filter *filter, const char *condition, const char **reason);
+/* Only offsets from first on, up to and without end; may be called again for further ranges. */
+int lmq_filter_offsets(lmq_filter *filter, uint64_t first, uint64_t end);
+/* Only messages stored before that time; only dead letters of that reason; of that origin. */
+void lmq_filter_before(lmq_filter *filter, int64_t time);
+void lmq_filter_reason(lmq_filter *filter, enum lmq_reason reason);
+int lmq_filter_origin(lmq_filter *filter, const char *channel);
 bool lmq_filter_match(const lmq_filter *filter, const struct lmq_message *message);
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
 typedef struct lmq_writer lmq_writer;
+typedef struct lmq_watch lmq_watch;
 
 enum lmq_sync {
 	LMQ_SYNC_DEFAULT = 0,	/* as the store's property sync says */
@@ -358,7 +413,33 @@ size_t lmq_writer_bytes(const lmq_writer *writer);
  */
 int lmq_writer_commit(lmq_writer *writer);
 
-/* Where the index-th message of the last commit was stored. False beyond the last. */
+/*
+ * With partial set, a commit for which a queue's limit leaves room for only some stores the first of them, and
+ * answers LMQ_EFULL: lmq_writer_committed() are stored, the others are still in the writer. Without it
+ * (the default) a commit is all or nothing. For writers with one channel.
+ */
+void lmq_writer_partial(lmq_writer *writer, bool partial);
+size_t lmq_writer_committed(const lmq_writer *writer);	/* messages that the last commit took */
+
+/*
+ * As lmq_writer_commit(), but where a queue is full it waits, behind those who waited before, until there is
+ * room, the deadline passed (LMQ_EFULL), or lmq_watch_interrupt(watch) or a signal ended the wait (LMQ_EINTR).
+ * In a partial writer lmq_writer_committed() counts all that was stored. Uses up what watch was armed with.
+ */
+int lmq_writer_commit_wait(lmq_writer *writer, lmq_watch *watch, int64_t deadline);
+
+/*
+ * Numbers the messages for channel under name, and keeps the last number with them: *stored is how many were
+ * stored under that name before. The caller skips that many of its input and adds the rest; interrupted
+ * anywhere and started again, each is stored once. LMQ_EBUSY from the commit: another writer used the name
+ * meanwhile. LMQ_EINVAL the name is not valid.
+ */
+int lmq_writer_resume(lmq_writer *writer, lmq_channel *channel, const char *name, uint64_t *stored);
+
+/*
+ * Where the index-th message of the last commit was stored; of one whose id was stored before, within the
+ * channel's dedup, where that one is. False beyond the last.
+ */
 bool lmq_writer_position(const lmq_writer *writer, size_t index, uint32_t *partition, uint64_t *offset);
 
 /* Drops what was added and not committed. */
@@ -376,7 +457,10 @@ enum lmq_seek {
 	LMQ_SEEK_LAST,		/* value messages before the end */
 };
 
-/* A reader starts at the oldest message. It reads any kind of channel and changes nothing. */
+/*
+ * A reader starts at the oldest message. It reads any kind of channel and changes nothing. Of a queue it sees
+ * what is not settled, in the order of offsets.
+ */
 int lmq_reader_open(lmq_channel *channel, lmq_reader **reader);
 void lmq_reader_close(lmq_reader *reader);
 int lmq_reader_seek(lmq_reader *reader, enum lmq_seek how, int64_t value);
@@ -397,26 +481,66 @@ int lmq_reader_body(lmq_reader *reader, uint64_t at, struct lmq_bytes *piece);
 /* Gives back the snapshot. Call it before anything that may block, or trimmed space stays in use. */
 void lmq_reader_pause(lmq_reader *reader);
 
+enum lmq_state {
+	LMQ_READY,
+	LMQ_LEASED,		/* in somebody's hands */
+	LMQ_DELAYED,		/* its sender said: not yet */
+	LMQ_RETRYING,		/* it failed, and waits for its next delivery */
+	LMQ_BLOCKED,		/* behind another message of its key */
+	LMQ_DEAD_ON_SIGHT,	/* expired; gone as soon as somebody receives */
+};
+
+enum { LMQ_CONSUMER_MAX = 63 };	/* bytes of a consumer's name */
+
+/* How the delivery of a message of a queue stands. */
+struct lmq_delivery {
+	enum lmq_state state;
+	int64_t due;		/* end of the lease, or of the delay; ns since 1970, 0: none */
+	char holder[LMQ_CONSUMER_MAX + 1];	/* LMQ_LEASED: whose hands, "" if that is not known */
+	int64_t since;		/* LMQ_LEASED: since when; 0: not known */
+	struct lmq_history history;
+};
+
+/* Of the message that _next gave last, in a queue. Ends with its bytes. LMQ_EKIND no queue. */
+int lmq_reader_delivery(lmq_reader *reader, struct lmq_delivery *delivery);
+
 uint64_t lmq_reader_tell(const lmq_reader *reader);		/* the next offset */
 int lmq_reader_end(lmq_reader *reader, uint64_t *offset);	/* behind the newest message now */
 uint64_t lmq_reader_missed(const lmq_reader *reader);		/* since the reader was opened */
 
-/* ---- receiving: queues --------------------------------------------------------------------- */
+/* ---- receiving: queues, and groups of topics and streams ------------------------------------ */
 
 typedef struct lmq_receiver lmq_receiver;
 
+enum {
+	/* Messages handed out by _next count as delivered only from lmq_receiver_begin() on. */
+	LMQ_EXPLICIT_BEGIN = 4,
+};
+
+struct lmq_receiver_options {
+	size_t size;			/* sizeof(struct lmq_receiver_options) */
+	unsigned flags;			/* LMQ_EXPLICIT_BEGIN; LMQ_CREATE: a missing group is made */
+	const lmq_filter *filter;	/* NULL: every message; used, not owned */
+	const char *group;		/* topics and streams; NULL for a queue */
+	const char *consumer;		/* name in listings; NULL: "pid N" */
+	enum lmq_seek start;		/* where a new group starts; the default is the offset 0 */
+	int64_t start_value;
+};
+
 /*
- * A receiver takes messages from a queue. What it claims nobody else gets. A message is gone once it is
- * settled; what is not settled goes back when it is released, when the receiver is closed, and at once
- * when the process dies. filter may be NULL; it is used, not owned.
+ * A receiver takes messages from a queue, or for a group. What it claims nobody else gets. A message is gone
+ * once it is settled; what is not settled goes back when it is released, when the receiver is closed, and at
+ * once when the process dies. That death then counts as an attempt of the messages that were being delivered.
+ * options may be NULL. LMQ_EKIND; LMQ_ENOENT no such group; LMQ_EINVAL.
  */
-int lmq_receiver_open(lmq_channel *queue, const lmq_filter *filter, lmq_receiver **receiver);
+int lmq_receiver_open(lmq_channel *channel, const struct lmq_receiver_options *options, lmq_receiver **receiver);
 void lmq_receiver_close(lmq_receiver *receiver);
 
 /*
  * Claims the next messages in order, at most max_messages and about max_bytes of them, at least one.
- * *count of them are then to be had from _next. LMQ_END: none is ready. One claim at a time: the messages
- * of the last one must be settled or released. LMQ_EGONE, LMQ_EDAMAGED.
+ * *count of them are then to be had from _next. LMQ_END: none is ready. What was claimed before and is not
+ * settled stays claimed, but can no longer be had from _next. LMQ_EGONE, LMQ_EDAMAGED, and what a commit can
+ * meet: whoever claims also hands out what has become due, and moves what expired or crashed too often.
  */
 int lmq_receiver_claim(lmq_receiver *receiver, size_t max_messages, size_t max_bytes, size_t *count);
 
@@ -428,18 +552,126 @@ int lmq_receiver_next(lmq_receiver *receiver, struct lmq_message *message);
 int lmq_receiver_body(lmq_receiver *receiver, uint64_t at, struct lmq_bytes *piece);
 void lmq_receiver_pause(lmq_receiver *receiver);	/* as lmq_reader_pause */
 
+/* With LMQ_EXPLICIT_BEGIN: the work on count messages from offset on begins; should this process die before they
+ * are settled or returned, that counts as an attempt of theirs. No transaction. */
+void lmq_receiver_begin(lmq_receiver *receiver, uint64_t offset, uint64_t count, uint32_t attempt);
+
 /*
- * Acknowledges the first count messages of the claim that are not settled yet. What remains of the claim
- * stays claimed. LMQ_EUNKNOWN and the others as for a commit.
+ * Acknowledges the first count claimed messages that are not settled yet, in the order in which _next gave them.
+ * What remains of the claim stays claimed. LMQ_EUNKNOWN and the others as for a commit.
  */
 int lmq_receiver_settle(lmq_receiver *receiver, size_t count, enum lmq_sync sync);
 
 /* Gives the messages that are not settled back: they are ready again, as if never claimed. */
 void lmq_receiver_release(lmq_receiver *receiver);
+/* The same for count messages from offset on. */
+void lmq_receiver_return(lmq_receiver *receiver, uint64_t offset, uint64_t count);
+
+enum lmq_outcome {
+	LMQ_ACKNOWLEDGE,	/* done: the message is gone */
+	LMQ_RETRY,		/* this attempt failed: again later; to the dead letters if it was the last */
+	LMQ_RETURN,		/* give it back as if it had not been delivered */
+	LMQ_BURY,		/* to the dead letters */
+	LMQ_EXTEND,		/* leases only: keep it for longer */
+};
+
+struct lmq_verdict {		/* on claimed messages */
+	uint64_t offset;
+	uint64_t count;		/* messages from offset on */
+	enum lmq_outcome outcome;
+	int64_t delay;		/* LMQ_RETRY: ns until the next delivery; negative: by the queue's backoff */
+	/* LMQ_RETRY, LMQ_BURY: what is kept of it. reason LMQ_REASON_NONE means failed, or rejected. */
+	enum lmq_reason reason;
+	int exit_status;	/* -1: none */
+	int signal;		/* 0: none */
+	struct lmq_bytes error;	/* only its last LMQ_ERROR_MAX bytes are kept */
+	/* set by the library */
+	enum lmq_outcome result;	/* LMQ_BURY where the last attempt failed */
+	int64_t due;		/* LMQ_RETRY: when it is delivered again, ns since 1970 */
+};
+
+/*
+ * Settles claimed messages, each in its way, and commits what was added to writer (NULL: nothing), in one
+ * transaction: all of it happens, or nothing. After a failure the messages are still claimed and the writer
+ * is as after a failed lmq_writer_commit().
+ * LMQ_EINVAL a message that is not claimed; LMQ_EFULL, and the others as for a commit.
+ */
+int lmq_receiver_conclude(lmq_receiver *receiver, struct lmq_verdict *verdicts, size_t count, lmq_writer *writer,
+	enum lmq_sync sync);
+
+/*
+ * Makes leases of what was claimed last: the messages can still be had from _next, their attempt is counted,
+ * and they are nobody's but the lease's from now on: lmq_store_settle() settles them, from any process, and at
+ * the deadline, duration from now (0: as the queue's lease=), they are delivered again.
+ */
+int lmq_receiver_lease(lmq_receiver *receiver, int64_t duration, enum lmq_sync sync);
+
+enum {
+	LMQ_MOVE_COPY = 1,	/* leave the messages where they are */
+	LMQ_MOVE_BACK = 2,	/* dead letters: to where each came from, as if never delivered; to is NULL */
+};
+
+/*
+ * Moves the first count claimed messages to another channel, in one transaction: each is in one of the two,
+ * whatever happens. At most about 4 MiB a call: *moved tells how many. With LMQ_MOVE_COPY they are then given back.
+ * LMQ_EINVAL with LMQ_MOVE_BACK a message that is no dead letter; LMQ_ENOENT, LMQ_EKIND its origin is no queue now;
+ * LMQ_EFULL the other queue is full; LMQ_EDATA a message larger than it takes.
+ */
+int lmq_receiver_move(lmq_receiver *receiver, size_t count, lmq_channel *to, unsigned flags, enum lmq_sync sync,
+	size_t *moved);
+
+/* A lease: one delivery of one message. */
+struct lmq_lease {
+	const char *channel;
+	uint32_t partition;
+	uint64_t offset;
+	uint32_t attempt;	/* lmq_message.delivery */
+	enum lmq_outcome outcome;
+	int64_t delay;		/* LMQ_RETRY: as in lmq_verdict; LMQ_EXTEND: ns from now to the new deadline */
+	struct lmq_bytes error;	/* LMQ_RETRY, LMQ_BURY: the reason in words */
+	/* set by the library */
+	int status;		/* 0; LMQ_ELOST; LMQ_ENOENT, LMQ_EKIND the channel is not there, is no queue */
+	const char *why;	/* LMQ_ELOST: static text, "the message was delivered again" */
+	enum lmq_outcome result;
+};
+
+/*
+ * Reads "CHANNEL:OFFSET:ATTEMPT" (or "CHANNEL/PARTITION:OFFSET:ATTEMPT") into lease; its channel gets name,
+ * which has room for LMQ_NAME_MAX + 1 bytes. LMQ_EINVAL.
+ */
+int lmq_lease_parse(const char *text, char *name, struct lmq_lease *lease);
+
+/*
+ * Settles leases in one transaction. A lost one is left alone and says so in its status; the others are settled.
+ * Returns 0, or what a commit can meet: then nothing was settled.
+ */
+int lmq_store_settle(lmq_store *store, struct lmq_lease *leases, size_t count, enum lmq_sync sync);
+
+/* ---- trimming ------------------------------------------------------------------------------ */
+
+/* What lmq_channel_trim() drops: messages that any of the conditions given names. Nothing in flight is dropped. */
+struct lmq_trim {
+	bool all;
+	uint64_t keep;		/* all but the newest so many; UINT64_MAX: not given */
+	uint64_t keep_bytes;	/* all but the newest that take so many bytes, exact to a block; UINT64_MAX */
+	int64_t before;		/* stored before this time; 0: not given */
+	uint64_t to;		/* below this offset; 0: not given */
+	bool dry_run;		/* only count */
+};
+
+#define LMQ_TRIM_INIT { .keep = UINT64_MAX, .keep_bytes = UINT64_MAX }
+
+/*
+ * Drops messages in one bounded step (a few ms). *dropped counts those of this step, *more tells
+ * whether another one is due; at gets where to go on and is 0 before the first. Messages that are
+ * sent in between are not dropped by offset or number: call lmq_channel_trim_bound() first.
+ * LMQ_EACCES the stream is sealed.
+ */
+int lmq_channel_trim(lmq_channel *channel, const struct lmq_trim *what, uint64_t *at, uint64_t *dropped, bool *more);
+/* Turns all, keep and keep_bytes into an offset, as of now, so that steps do not run after a sender. */
+int lmq_channel_trim_bound(lmq_channel *channel, struct lmq_trim *what);
 
 /* ---- waiting ------------------------------------------------------------------------------- */
-
-typedef struct lmq_watch lmq_watch;
 
 /*
  * Waits for commits, without polling and without losing one that happens between looking and waiting:
@@ -450,6 +682,11 @@ int lmq_watch_open(lmq_store *store, lmq_watch **watch);
 void lmq_watch_close(lmq_watch *watch);
 int lmq_watch_channel(lmq_watch *watch, lmq_channel *channel);
 void lmq_watch_forget(lmq_watch *watch, const lmq_channel *channel);
+/*
+ * A receiver's channel, and with it the time when the next of its messages becomes due, and the deaths of
+ * those who hold messages of it. One at a time; NULL forgets it.
+ */
+int lmq_watch_receiver(lmq_watch *watch, lmq_receiver *receiver);
 void lmq_watch_catalogue(lmq_watch *watch);
 
 /* Remembers the present. A commit from now on ends the next _wait. */
@@ -460,6 +697,13 @@ void lmq_watch_arm(lmq_watch *watch);
  * the deadline passed (LMQ_ETIME), or a signal handler ran (LMQ_EINTR). Holds no snapshot.
  */
 int lmq_watch_wait(lmq_watch *watch, int64_t deadline);
+
+/*
+ * As lmq_watch_wait(), but one of count descriptors being ready ends it too (0): fds is as for poll(2), and
+ * revents is set.
+ */
+struct pollfd;
+int lmq_watch_poll(lmq_watch *watch, struct pollfd *fds, size_t count, int64_t deadline);
 
 /* Ends the present or next _wait with LMQ_EINTR. May be called in a signal handler. */
 void lmq_watch_interrupt(lmq_watch *watch);

@@ -26,13 +26,17 @@ static int fill_queue(lmq_store *s, struct snapshot *p, uint32_t id, const struc
 	struct lmq_channel_info *info)
 {
 	struct group_record g;
-	struct run r;
+	struct run_record r;
 	int rc = get_group(s, p->mdb, id, 0, "", &g);
 	if (rc != 0)
 		return rc == LMQ_END ? fail_damaged(s, "a queue without its reader") : rc;
-	info->acknowledged = g.settled;
+	info->acknowledged = g.counter[COUNT_ACKNOWLEDGED];
+	info->leased = g.state[RUN_LEASED];
+	info->delayed = g.state[RUN_DELAYED];
+	info->retrying = g.state[RUN_RETRYING];
+	info->blocked = g.state[RUN_BLOCKED];
 	info->messages = head->end - g.settled;
-	rc = group_unsettled(s, p->cursor, &g, head->end, head->first, &r);
+	rc = group_run(s, p->cursor, &g, head->end, head->first, &r);
 	info->first = rc == 0 ? r.first : head->end;
 	return rc == LMQ_END ? 0 : rc;
 }

@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The log: append and drop. It knows nothing of kinds of channels.
+ * The log: append. It knows nothing of kinds of channels.
  *
  * A lane's records form one byte stream, cut into blocks (format.h). Appending fills the tail block to the last
  * byte, then cuts the rest of the batch into new ones, copying each byte once from the batch into LMDB's page;
  * the CRC is computed on the way. Times are a chain of deltas through the whole lane; a block's base time lets
  * a reader enter the chain.
- *
- * Dropping raises head.first at once and deletes whole blocks that lie below it, in bounded steps: what a crash
- * or a step limit leaves below first is found by the next drop, because it starts at the lane's lowest key.
  */
 #include "internal.h"
 
 #include <string.h>
-
-enum { STEP_LARGE = 4096 };	/* large bodies that one drop hands over */
 
 /* ---- append --------------------------------------------------------------------------------- */
 
@@ -158,97 +153,4 @@ int log_append(struct txn *t, uint32_t id, uint16_t lane, struct batch *b, struc
 	head->sent_bytes += size + c.large_bytes;
 	head->large += c.large;
 	return 0;
-}
-
-/* ---- drop ----------------------------------------------------------------------------------- */
-
-int log_first_block(lmq_store *s, MDB_cursor *cursor, uint32_t id, uint16_t lane, struct block *b,
-	uint64_t *offset)
-{
-	struct key k = key_block(id, lane, 0, 0);
-	MDB_val key = { k.size, k.bytes }, value;
-	uint32_t part;
-	int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	if (rc == MDB_NOTFOUND)
-		return LMQ_END;
-	return rc == 0 ? block_load(s, id, lane, &key, &value, b, offset, &part) : fail_lmdb(s, s->path, rc);
-}
-
-/*
- * Hands the large bodies of the messages below floor over to the sweeper and raises head->first behind them, at
- * most STEP_LARGE of them. Blocks without any are jumped over.
- */
-static int drop_large(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, uint64_t floor)
-{
-	struct snapshot view;
-	struct log_cursor c;
-	struct record r;
-	struct blob blob;
-	uint64_t delta;
-	unsigned budget = STEP_LARGE;
-	int rc = log_cursor_within(t, id, lane, head, &view, &c);
-	while (rc == 0 && head->large > 0 && budget > 0 && c.offset < floor) {
-		rc = log_next(&c, &r);
-		if (rc == 0 && !message_skim(r.data, r.end, &delta, &blob))
-			rc = fail_damaged(t->store, "a message");
-		if (rc != 0)
-			break;
-		if (blob.size > 0) {
-			rc = blob_drop(t, blob.number);
-			head->bytes -= blob.size < head->bytes ? blob.size : head->bytes;
-			head->large--;
-			budget--;
-			c.placed = false;	/* a write may move what the cursor looked at */
-		} else if (!(c.block.flags & BLOCK_HAS_BLOB)) {
-			log_seek(&c, c.offset + c.left);
-		}
-		head->first = c.offset < floor ? c.offset : floor;
-	}
-	if (rc == 0 && head->large == 0)
-		head->first = floor;
-	log_cursor_leave(&c);
-	return rc;
-}
-
-/* The lowest block, if all that begins in it, and the record that it continues, lies below first. */
-static int drop_block(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head)
-{
-	struct block b;
-	struct key k = { .size = 0 };
-	MDB_cursor *cursor;
-	MDB_val key, value;
-	uint64_t offset;
-	int rc = mdb_cursor_open(t->mdb, t->store->table, &cursor);
-	if (rc != 0)
-		return fail_lmdb(t->store, t->store->path, rc);
-	rc = log_first_block(t->store, cursor, id, lane, &b, &offset);
-	if (rc == 0 && (b.count ? offset + b.count > head->first : offset >= head->first))
-		rc = LMQ_END;
-	if (rc == 0) {
-		mdb_cursor_get(cursor, &key, &value, MDB_GET_CURRENT);
-		memcpy(k.bytes, key.mv_data, BLOCK_KEY);
-		k.size = BLOCK_KEY;
-	}
-	mdb_cursor_close(cursor);
-	if (rc != 0)
-		return rc;
-	head->bytes -= b.size < head->bytes ? b.size : head->bytes;
-	if (offset == head->tail_offset && get32(k.bytes + BLOCK_PREFIX + 8) == head->tail_part)
-		head->tail_used = 0;
-	return delete_key(t, &k);
-}
-
-int log_drop(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, uint64_t floor,
-	unsigned max_blocks)
-{
-	int rc = 0;
-	if (floor > head->end)
-		floor = head->end;
-	if (floor > head->first && head->large > 0)
-		rc = drop_large(t, id, lane, head, floor);
-	else if (floor > head->first)
-		head->first = floor;
-	while (rc == 0 && max_blocks-- > 0)
-		rc = drop_block(t, id, lane, head);
-	return rc == LMQ_END ? 0 : rc;
 }

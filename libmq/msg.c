@@ -73,6 +73,12 @@ static const char *wrong(const struct lmq_message *m)
 		return "the correlation is not UTF-8 without NUL, or longer than 255 bytes";
 	if (m->priority < 0 || m->priority > LMQ_PRIORITY_MAX)
 		return "the priority is not 0 to 9";
+	if (m->ttl < 0)
+		return "the time to live is negative";
+	if (m->delay < 0)
+		return "the delay is negative";
+	if (m->not_before < 0)
+		return "not_before lies before 1970";
 	what = headers_wrong(m, &size);
 	if (what)
 		return what;
@@ -83,7 +89,13 @@ static const char *wrong(const struct lmq_message *m)
 static bool is_bare(const struct lmq_message *m)
 {
 	return !m->key.data && !m->type.data && !m->id.data && !m->reply_to.data && !m->correlation.data &&
-		m->header_count == 0 && m->priority == LMQ_PRIORITY_DEFAULT;
+		m->header_count == 0 && m->priority == LMQ_PRIORITY_DEFAULT &&
+		(m->ttl | m->delay | m->not_before) == 0 && !m->death;
+}
+
+bool message_is_special(const struct lmq_message *m)
+{
+	return m->priority != LMQ_PRIORITY_DEFAULT || (m->delay | m->not_before) != 0;
 }
 
 int message_check(const struct lmq_message *m, const char **what)
@@ -104,6 +116,11 @@ static size_t header_size(const struct lmq_header *h)
 	return varint_size(h->name.size) + h->name.size + h->value.size;
 }
 
+static size_t number_size(int64_t v)
+{
+	return v ? 2 + varint_size((uint64_t)v) : 0;
+}
+
 static size_t fields_size(const struct lmq_message *m)
 {
 	size_t size;
@@ -114,6 +131,11 @@ static size_t fields_size(const struct lmq_message *m)
 		size += 3;
 	for (size_t i = 0; i < m->header_count; i++) {
 		size_t n = header_size(&m->headers[i]);
+		size += 1 + varint_size(n) + n;
+	}
+	size += number_size(m->ttl) + number_size(m->delay) + number_size(m->not_before);
+	if (m->death) {
+		size_t n = death_size(m->death);
 		size += 1 + varint_size(n) + n;
 	}
 	return size;
@@ -140,6 +162,15 @@ static uint8_t *put_field(uint8_t *p, enum field_tag tag, struct lmq_bytes b)
 	return put_bytes(put_varint(p, b.size), b);
 }
 
+static uint8_t *put_number(uint8_t *p, enum field_tag tag, int64_t v)
+{
+	if (!v)
+		return p;
+	*p++ = (uint8_t)tag;
+	*p++ = (uint8_t)varint_size((uint64_t)v);
+	return put_varint(p, (uint64_t)v);
+}
+
 static uint8_t *put_fields(uint8_t *p, const struct lmq_message *m)
 {
 	p = put_field(p, FIELD_TYPE, m->type);
@@ -157,6 +188,13 @@ static uint8_t *put_fields(uint8_t *p, const struct lmq_message *m)
 		p = put_varint(p, header_size(h));
 		p = put_varint(p, h->name.size);
 		p = put_bytes(put_bytes(p, h->name), h->value);
+	}
+	p = put_number(p, FIELD_TTL, m->ttl);
+	p = put_number(p, FIELD_DELAY, m->delay);
+	p = put_number(p, FIELD_NOT_BEFORE, m->not_before);
+	if (m->death) {
+		*p++ = FIELD_DEATH;
+		p = put_death(put_varint(p, death_size(m->death)), m->death);
 	}
 	return p;
 }
@@ -222,7 +260,17 @@ static bool get_header(struct lmq_bytes field, struct lmq_header *h)
 	return true;
 }
 
-static bool get_field(unsigned tag, struct lmq_bytes field, struct lmq_message *m, struct lmq_header *headers)
+static bool get_number(struct lmq_bytes field, int64_t *v)
+{
+	const uint8_t *p = (const uint8_t *)field.data, *end = p + field.size;
+	uint64_t n;
+	if (get_varint(p, end, &n) != end || n > INT64_MAX)
+		return false;
+	*v = (int64_t)n;
+	return true;
+}
+
+static bool get_field(unsigned tag, struct lmq_bytes field, struct lmq_message *m, struct decoded *room)
 {
 	switch (tag) {
 	case FIELD_TYPE:
@@ -241,23 +289,32 @@ static bool get_field(unsigned tag, struct lmq_bytes field, struct lmq_message *
 		m->correlation = field;
 		return true;
 	case FIELD_HEADER:
-		return m->header_count < LMQ_HEADERS_MAX && get_header(field, &headers[m->header_count++]);
+		return m->header_count < LMQ_HEADERS_MAX && get_header(field, &room->headers[m->header_count++]);
+	case FIELD_TTL:
+		return get_number(field, &m->ttl);
+	case FIELD_DELAY:
+		return get_number(field, &m->delay);
+	case FIELD_NOT_BEFORE:
+		return get_number(field, &m->not_before);
+	case FIELD_DEATH:
+		m->death = &room->death;
+		return get_death(field, &room->death);
 	default:
 		return true;
 	}
 }
 
-static bool get_fields(struct lmq_bytes fields, struct lmq_message *m, struct lmq_header *headers)
+static bool get_fields(struct lmq_bytes fields, struct lmq_message *m, struct decoded *room)
 {
 	const uint8_t *p = (const uint8_t *)fields.data, *end = p + fields.size;
 	while (p && p < end) {
 		struct lmq_bytes field;
 		unsigned tag = *p;
 		p = get_bytes(p + 1, end, &field);
-		if (p && !get_field(tag, field, m, headers))
+		if (p && !get_field(tag, field, m, room))
 			return false;
 	}
-	m->headers = headers;
+	m->headers = room->headers;
 	return p != NULL;
 }
 
@@ -270,7 +327,7 @@ static bool get_blob(const uint8_t *p, const uint8_t *end, struct blob *blob)
 	return blob->size > 0 && blob->size < (uint64_t)1 << 40;
 }
 
-bool message_decode(const uint8_t *p, const uint8_t *end, struct lmq_message *m, struct lmq_header *headers,
+bool message_decode(const uint8_t *p, const uint8_t *end, struct lmq_message *m, struct decoded *room,
 	struct blob *blob)
 {
 	unsigned flags = *p++;
@@ -285,7 +342,7 @@ bool message_decode(const uint8_t *p, const uint8_t *end, struct lmq_message *m,
 	m->time = (int64_t)delta;
 	if (flags & RECORD_KEY && !(p = get_bytes(p, end, &m->key)))
 		return false;
-	if (flags & RECORD_FIELDS && !((p = get_bytes(p, end, &fields)) && get_fields(fields, m, headers)))
+	if (flags & RECORD_FIELDS && !((p = get_bytes(p, end, &fields)) && get_fields(fields, m, room)))
 		return false;
 	if (flags & RECORD_BLOB) {
 		if (!get_blob(p, end, blob))

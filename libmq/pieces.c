@@ -8,30 +8,57 @@
 
 #include <string.h>
 
+static int too_large(lmq_writer *w, const lmq_channel *c)
+{
+	char limit[LMQ_VALUE_MAX];
+	fail(w->store, LMQ_EDATA, "%s: the message is larger than the %s takes (max-message=%s)", c->name,
+		lmq_kind_name(c->kind), lmq_size_format(c->max_message, limit));
+	fail_hint(w->store, "mq-make %s max-message=SIZE, at most 1G", c->name);
+	return LMQ_EDATA;
+}
+
+int writer_check_size(lmq_writer *w, lmq_channel *c, uint64_t size)
+{
+	struct channel_record r;
+	struct snapshot p;
+	int rc;
+	if (size <= c->max_message)
+		return 0;
+	snapshot_init(w->store, &p);
+	rc = snapshot_begin(&p);
+	if (rc == 0)
+		rc = channel_record(c, p.mdb, &r);
+	snapshot_close(&p);
+	return rc == 0 && size > c->max_message ? too_large(w, c) : rc;
+}
+
 /* The fields of m, encoded as a message without body, so that the caller may forget them. */
 static int keep_fields(lmq_writer *w, const struct lmq_message *m)
 {
 	struct lmq_message bare = *m;
 	struct blob none;
-	struct lmq_header *headers;
+	struct decoded *room;
 	uint64_t size;
 	const uint8_t *start;
 	uint8_t *end;
 	bare.body = (struct lmq_bytes){ "", 0 };
-	w->fields = malloc(LMQ_HEADERS_MAX * sizeof *headers + message_room(&bare));
+	w->fields = malloc(sizeof *room + message_room(&bare));
 	if (!w->fields)
 		return writer_no_memory(w);
-	headers = (struct lmq_header *)w->fields;
-	end = message_encode(w->fields + LMQ_HEADERS_MAX * sizeof *headers, &bare, 0, NULL);
-	start = get_varint(w->fields + LMQ_HEADERS_MAX * sizeof *headers, end, &size);
-	if (!message_decode(start, end, &w->message, headers, &none))
+	room = (struct decoded *)w->fields;
+	end = message_encode(w->fields + sizeof *room, &bare, 0, NULL);
+	start = get_varint(w->fields + sizeof *room, end, &size);
+	if (!message_decode(start, end, &w->message, room, &none))
 		return fail(w->store, LMQ_EBUG, "%s: a message cannot be read back", w->store->path);
 	return 0;
 }
 
 int lmq_writer_begin(lmq_writer *w, lmq_channel *c, const struct lmq_message *m)
 {
-	int rc = writer_check(w, c, m);
+	struct lmq_message room;
+	int rc;
+	m = writer_message(c, m, &room);
+	rc = writer_check(w, c, m);
 	if (rc != 0)
 		return rc;
 	if (!w->stage)
@@ -127,4 +154,26 @@ void lmq_writer_abandon(lmq_writer *w)
 	if (w->body.number)
 		blob_release(w->owner, w->body.number);	/* an orphan from now on */
 	close_message(w);
+}
+
+/* ---- the bodies staged so far ------------------------------------------------------------------ */
+
+size_t writer_bodies(const lmq_writer *w, size_t count)
+{
+	const uint8_t *record, *start, *end;
+	size_t at = 0, bodies = 0;
+	if (w->blob_count == 0)
+		return 0;
+	for (; count > 0 && batch_next(&w->lots[0].batch, &at, &record, &start, &end); count--)
+		bodies += (*start & RECORD_BLOB) != 0;
+	return bodies;
+}
+
+void writer_bodies_release(lmq_writer *w, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		blob_release(w->owner, w->blobs[i]);
+	w->blob_count -= count;
+	if (count > 0 && w->blob_count > 0)
+		memmove(w->blobs, w->blobs + count, w->blob_count * sizeof *w->blobs);
 }

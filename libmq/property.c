@@ -1,41 +1,81 @@
 /* SPDX-License-Identifier: ISC */
-/* Properties of channels and of the store: one table says name, kinds, grammar and default. */
+/* Properties of channels: one table says name, kinds, grammar and default. */
 #include "internal.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum grammar { SIZE, DURATION, NUMBER, YES };
+enum grammar { SIZE, DURATION, SPAN, NUMBER, WORD, NAME };
 enum { Q = 1 << LMQ_QUEUE, T = 1 << LMQ_TOPIC, S = 1 << LMQ_STREAM };
 
 #define NONE UINT64_MAX
-#define DAYS(n) ((uint64_t)(n) * 86400 * 1000000000)
+#define SECONDS(n) ((uint64_t)(n) * 1000000000)
+#define DAYS(n) SECONDS((n) * 86400)
 
+enum { MILLISECOND = 1000000 };
+/* The longest that is added to a time: a hundred years, after which no sum overflows. */
+#define LONG DAYS(UINT64_C(36500))
+
+#define SOME_SIZE "a size of at least 4K such as 64K, 10M, or none"
+#define SOME_DURATION "a duration such as 30s, 2h30m, 7d, or none"
+
+static const char *const no_yes[] = { "no", "yes", NULL };
+static const char *const order_words[] = { "none", "key", NULL };
+static const char *const full_words[] = {
+	[FULL_ERROR] = "error", [FULL_BLOCK] = "block", [FULL_DROP_OLD] = "drop-old", [FULL_DEAD] = "dead", NULL
+};
+
+/* In the order of listings. A row without a name holds the upper limit of the span above it. */
 static const struct property {
 	const char *name;
 	enum limit limit;
 	unsigned kinds;
 	enum grammar grammar;
+	bool may_be_none;
 	uint64_t default_value, topic_default, least, most;
+	const char *takes;		/* the grammar in words */
+	const char *const *words;	/* WORD: the value is an index */
 } table[] = {
-	{ "max-message", LIMIT_MAX_MESSAGE, Q | T | S, SIZE, 64 << 20, 64 << 20, 1, 1 << 30 },
-	{ "max-age", LIMIT_MAX_AGE, T | S, DURATION, NONE, DAYS(7), 1000000, INT64_MAX },
-	{ "max-bytes", LIMIT_MAX_BYTES, T | S, SIZE, NONE, NONE, 4096, INT64_MAX },
-	{ "max-messages", LIMIT_MAX_MESSAGES, T | S, NUMBER, NONE, NONE, 1, INT64_MAX },
-	{ "window", LIMIT_WINDOW, T, SIZE, 64 << 20, 64 << 20, 4096, INT64_MAX },
-	{ "window-age", LIMIT_WINDOW_AGE, T, DURATION, DAYS(1) / 24, DAYS(1) / 24, 1000000, INT64_MAX },
-	{ "sealed", LIMIT_SEALED, S, YES, 0, 0, 0, 1 },
+	{ "lease", LIMIT_LEASE, Q, DURATION, false, SECONDS(30), SECONDS(30), MILLISECOND, LONG,
+		"a duration of at least 1ms, such as 30s, 2h", NULL },
+	{ "max-attempts", LIMIT_MAX_ATTEMPTS, Q, NUMBER, true, 5, 5, 1, UINT32_MAX,
+		"a number of attempts, or none", NULL },
+	{ "backoff", LIMIT_BACKOFF_LEAST, Q, SPAN, false, SECONDS(1), SECONDS(1), 0, LONG,
+		"the first and the longest delay such as 1s..5m, or one duration for both", NULL },
+	{ NULL, LIMIT_BACKOFF_MOST, Q, SPAN, false, SECONDS(300), SECONDS(300), 0, LONG, NULL, NULL },
+	{ "dead", LIMIT_COUNT, Q, NAME, true, 0, 0, 0, 0, "the name of another queue, or none", NULL },
+	{ "dedup", LIMIT_DEDUP, Q | T | S, DURATION, true, NONE, NONE, MILLISECOND, LONG, SOME_DURATION, NULL },
+	{ "order", LIMIT_ORDER_KEY, Q, WORD, false, 0, 0, 0, 1, "key or none", order_words },
+	{ "ttl", LIMIT_TTL, Q | T | S, DURATION, true, NONE, NONE, MILLISECOND, LONG, SOME_DURATION, NULL },
+	{ "max-messages", LIMIT_MAX_MESSAGES, Q | T | S, NUMBER, true, NONE, NONE, 1, INT64_MAX,
+		"a number of messages, or none", NULL },
+	{ "max-bytes", LIMIT_MAX_BYTES, Q | T | S, SIZE, true, NONE, NONE, 4096, INT64_MAX, SOME_SIZE, NULL },
+	{ "full", LIMIT_FULL, Q, WORD, false, FULL_ERROR, FULL_ERROR, 0, FULL_DEAD,
+		"error, block, drop-old or dead", full_words },
+	{ "max-message", LIMIT_MAX_MESSAGE, Q | T | S, SIZE, false, 64 << 20, 64 << 20, 1, 1 << 30,
+		"a size of at least 1 byte and at most 1G", NULL },
+	{ "max-age", LIMIT_MAX_AGE, T | S, DURATION, true, NONE, DAYS(7), MILLISECOND, INT64_MAX,
+		SOME_DURATION, NULL },
+	{ "window", LIMIT_WINDOW, T, SIZE, true, 64 << 20, 64 << 20, 4096, INT64_MAX, SOME_SIZE, NULL },
+	{ "window-age", LIMIT_WINDOW_AGE, T, DURATION, true, SECONDS(3600), SECONDS(3600), MILLISECOND, INT64_MAX,
+		SOME_DURATION, NULL },
+	{ "sealed", LIMIT_SEALED, S, WORD, false, 0, 0, 0, 1, "yes or no", no_yes },
 };
 enum { TABLE = sizeof table / sizeof *table };
 
 static const char *const store_names[] = { "create", "max-bytes", "sync" };
+
+static bool property_has(const struct property *p, unsigned kind)
+{
+	return p->name && p->kinds & 1u << kind;
+}
 
 const char *lmq_property_name(enum lmq_kind kind, size_t index)
 {
 	if (kind == LMQ_ANY)
 		return index < 3 ? store_names[index] : NULL;
 	for (size_t i = 0; i < TABLE; i++)
-		if (table[i].kinds & 1u << kind && index-- == 0)
+		if (property_has(&table[i], kind) && index-- == 0)
 			return table[i].name;
 	return NULL;
 }
@@ -45,9 +85,16 @@ static uint64_t default_of(const struct property *p, unsigned kind)
 	return kind == LMQ_TOPIC ? p->topic_default : p->default_value;
 }
 
+static bool value_sound(const struct property *p, uint64_t value)
+{
+	return value == NONE ? p->may_be_none : value >= p->least && value <= p->most;
+}
+
+/* Whatever the disk says, it is one that could have been set. */
 static uint64_t value_of(const struct channel_record *r, const struct property *p)
 {
-	return r->given & 1u << p->limit ? r->limit[p->limit] : default_of(p, r->kind);
+	bool given = r->given & 1u << p->limit && value_sound(p, r->limit[p->limit]);
+	return given ? r->limit[p->limit] : default_of(p, r->kind);
 }
 
 uint64_t limit_of(const struct channel_record *r, enum limit l)
@@ -56,6 +103,44 @@ uint64_t limit_of(const struct channel_record *r, enum limit l)
 		if (table[i].limit == l)
 			return value_of(r, &table[i]);
 	return NONE;
+}
+
+/* ---- dead letters ------------------------------------------------------------------------- */
+
+/* NAME.dead, of a long name as much as fits; NULL for a queue of dead letters. */
+static const char *dead_default(const char *name, char buffer[LMQ_NAME_MAX + 1])
+{
+	static const char ending[] = ".dead";
+	size_t n = strlen(name), tail = sizeof ending - 1;
+	if (n > tail && strcmp(name + n - tail, ending) == 0)
+		return NULL;
+	if (n > LMQ_NAME_MAX - tail)
+		n = LMQ_NAME_MAX - tail;
+	if (name[n - 1] == '.')
+		n--;
+	memcpy(buffer, name, n);
+	strcpy(buffer + n, ending);
+	return buffer;
+}
+
+const char *dead_of(const struct channel_record *r, char buffer[LMQ_NAME_MAX + 1])
+{
+	if (!*r->dead)
+		return dead_default(r->name, buffer);
+	/* A queue may have been given the name of the one for its dead letters since. */
+	return strcmp(r->dead, "none") == 0 || strcmp(r->dead, r->name) == 0 ? NULL : r->dead;
+}
+
+/* Keeps the name, as the default where it is that: so it follows when the queue is renamed. */
+static bool dead_set(struct channel_record *r, const char *text)
+{
+	char buffer[LMQ_NAME_MAX + 1];
+	const char *usual = dead_default(r->name, buffer);
+	bool none = strcmp(text, "none") == 0;
+	if (!none && (!lmq_name_valid(text) || *text == '_' || strcmp(text, r->name) == 0))
+		return false;
+	snprintf(r->dead, sizeof r->dead, "%s", strcmp(text, usual ? usual : "none") == 0 ? "" : text);
+	return true;
 }
 
 /* ---- values ------------------------------------------------------------------------------- */
@@ -72,57 +157,102 @@ static bool parse_number(const char *text, uint64_t *value)
 	return true;
 }
 
-static bool parse_yes(const char *text, uint64_t *value)
+static bool parse_word(const char *const *words, const char *text, uint64_t *value)
 {
-	*value = strcmp(text, "yes") == 0;
-	return *value || strcmp(text, "no") == 0;
+	for (*value = 0; words[*value]; ++*value)
+		if (strcmp(words[*value], text) == 0)
+			return true;
+	return false;
+}
+
+/* "forever" is NONE. */
+static bool parse_duration(const char *text, uint64_t *value)
+{
+	int64_t duration;
+	if (lmq_duration_parse(text, &duration) != 0)
+		return false;
+	*value = duration == LMQ_FOREVER ? NONE : (uint64_t)duration;
+	return true;
 }
 
 static bool parse_value(const struct property *p, const char *text, uint64_t *value)
 {
-	int64_t duration;
 	bool good;
 	*value = NONE;
-	if (strcmp(text, "none") == 0)
-		return p->grammar != YES && p->limit != LIMIT_MAX_MESSAGE;
+	if (p->may_be_none && strcmp(text, "none") == 0)
+		return true;
 	if (p->grammar == SIZE)
 		good = lmq_size_parse(text, value) == 0;
 	else if (p->grammar == NUMBER)
 		good = parse_number(text, value);
-	else if (p->grammar == YES)
-		good = parse_yes(text, value);
-	else {
-		good = lmq_duration_parse(text, &duration) == 0;
-		*value = good && duration == LMQ_FOREVER ? NONE : (uint64_t)duration;
-		if (good && *value == NONE)
-			return true;
-	}
-	return good && *value >= p->least && *value <= p->most;
+	else if (p->grammar == WORD)
+		good = parse_word(p->words, text, value);
+	else
+		good = parse_duration(text, value);
+	return good && value_sound(p, *value);
 }
 
-static const char *grammar_text(const struct property *p)
+/* "1s..5m", or "10s" for both. */
+static bool parse_span(const struct property *p, const char *text, uint64_t value[2])
 {
-	static const char *const text[] = {
-		[SIZE] = "a size such as 64K, 10M, 512M",
-		[DURATION] = "a duration such as 30s, 2h30m, 7d, or none",
-		[NUMBER] = "a number of messages, or none",
-		[YES] = "yes or no",
-	};
-	return p->limit == LIMIT_MAX_MESSAGE ? "a size of at least 1 byte and at most 1G" : text[p->grammar];
+	char first[LMQ_VALUE_MAX];
+	const char *dots = strstr(text, "..");
+	size_t n = dots ? (size_t)(dots - text) : strlen(text);
+	if (n >= sizeof first)
+		return false;
+	memcpy(first, text, n);
+	first[n] = '\0';
+	return parse_value(p, first, &value[0]) && parse_value(p, dots ? dots + 2 : first, &value[1]) &&
+		value[0] <= value[1];
 }
 
-static void value_text(const struct property *p, uint64_t value, char *text)
+static void limit_set(struct channel_record *r, enum limit l, uint64_t value)
 {
-	if (p->grammar == YES)
-		strcpy(text, value ? "yes" : "no");
+	r->given |= 1u << l;
+	r->limit[l] = value;
+}
+
+static bool value_set(struct channel_record *r, const struct property *p, const char *text)
+{
+	uint64_t value[2];
+	bool span = p->grammar == SPAN;
+	if (p->grammar == NAME)
+		return dead_set(r, text);
+	if (span ? !parse_span(p, text, value) : !parse_value(p, text, value))
+		return false;
+	limit_set(r, p->limit, value[0]);
+	if (span)
+		limit_set(r, p[1].limit, value[1]);
+	return true;
+}
+
+static void number_text(const struct property *p, uint64_t value, char *text)
+{
+	if (p->grammar == WORD)
+		strcpy(text, p->words[value]);
 	else if (value == NONE)
 		strcpy(text, "none");
 	else if (p->grammar == SIZE)
 		lmq_size_format(value, text);
-	else if (p->grammar == DURATION)
-		lmq_duration_format((int64_t)value, text);
-	else
+	else if (p->grammar == NUMBER)
 		snprintf(text, LMQ_VALUE_MAX, "%llu", (unsigned long long)value);
+	else
+		lmq_duration_format((int64_t)value, text);
+}
+
+static void value_text(const struct channel_record *r, const struct property *p, char text[LMQ_NAME_MAX + 1])
+{
+	char upper[LMQ_VALUE_MAX], buffer[LMQ_NAME_MAX + 1];
+	const char *dead = p->grammar == NAME ? dead_of(r, buffer) : NULL;
+	if (p->grammar == NAME) {
+		strcpy(text, dead ? dead : "none");
+		return;
+	}
+	number_text(p, value_of(r, p), text);
+	if (p->grammar == SPAN && value_of(r, p + 1) != value_of(r, p)) {
+		number_text(p + 1, value_of(r, p + 1), upper);
+		strcat(strcat(text, ".."), upper);
+	}
 }
 
 /* ---- channels ----------------------------------------------------------------------------- */
@@ -136,9 +266,7 @@ static void names_text(enum lmq_kind kind, char *text, size_t room)
 		n += (size_t)snprintf(text + n, n < room ? room - n : 0, "%s%s", i ? ", " : "", name);
 }
 
-/* "NAME=VALUE" taken apart; name has room for 24 bytes. */
-static int assignment_split(lmq_store *s, const char *object, const char *assignment, char name[24],
-	const char **value)
+int property_split(lmq_store *s, const char *object, const char *assignment, char name[24], const char **value)
 {
 	const char *equal = strchr(assignment, '=');
 	if (!equal || equal == assignment)
@@ -148,53 +276,59 @@ static int assignment_split(lmq_store *s, const char *object, const char *assign
 	return 0;
 }
 
-static int unknown_property(lmq_store *s, const char *object, enum lmq_kind kind, const char *name)
+int property_unknown(lmq_store *s, const char *object, enum lmq_kind kind, const char *name)
 {
 	char names[200];
-	fail(s, LMQ_EINVAL, "%s: a %s has no property '%s'", object, kind == LMQ_ANY ? "store" : lmq_kind_name(kind),
-		name);
+	const char *what = kind == LMQ_ANY ? "store" : lmq_kind_name(kind);
+	fail(s, LMQ_EINVAL, "%s: a %s has no property '%s'", object, what, name);
 	names_text(kind, names, sizeof names);
-	fail_hint(s, "a %s has %s", kind == LMQ_ANY ? "store" : lmq_kind_name(kind), names);
+	fail_hint(s, "a %s has %s", what, names);
 	return LMQ_EINVAL;
 }
 
 static const struct property *property_find(enum lmq_kind kind, const char *name)
 {
 	for (size_t i = 0; i < TABLE; i++)
-		if (table[i].kinds & 1u << kind && strcmp(table[i].name, name) == 0)
+		if (property_has(&table[i], kind) && strcmp(table[i].name, name) == 0)
 			return &table[i];
 	return NULL;
+}
+
+static bool is_default(const struct channel_record *r, const struct property *p)
+{
+	if (p->grammar == NAME)
+		return !*r->dead;
+	return value_of(r, p) == default_of(p, r->kind) && (p->grammar != SPAN || is_default(r, p + 1));
 }
 
 static void property_fill(const struct channel_record *r, const struct property *p, struct lmq_property *out)
 {
 	snprintf(out->name, sizeof out->name, "%s", p->name);
-	value_text(p, value_of(r, p), out->value);
-	out->set = value_of(r, p) != default_of(p, r->kind);
+	value_text(r, p, out->value);
+	out->set = !is_default(r, p);
 }
 
 int property_set(lmq_store *s, const char *object, struct channel_record *r, const char *assignment,
 	struct lmq_property *changed, bool *differs)
 {
 	const struct property *p;
+	struct lmq_property before = { .set = false };
 	char name[24];
 	const char *text;
-	uint64_t value;
-	int rc = assignment_split(s, object, assignment, name, &text);
+	int rc = property_split(s, object, assignment, name, &text);
 	if (rc != 0)
 		return rc;
 	p = property_find(r->kind, name);
 	if (!p)
-		return unknown_property(s, object, r->kind, name);
-	if (!parse_value(p, text, &value)) {
+		return property_unknown(s, object, r->kind, name);
+	property_fill(r, p, &before);
+	if (!value_set(r, p, text)) {
 		fail(s, LMQ_EINVAL, "%s: '%.40s' is not a value for %s", object, text, p->name);
-		fail_hint(s, "%s takes %s", p->name, grammar_text(p));
+		fail_hint(s, "%s takes %s", p->name, p->takes);
 		return LMQ_EINVAL;
 	}
-	*differs = value_of(r, p) != value;
-	r->given |= 1u << p->limit;
-	r->limit[p->limit] = value;
 	property_fill(r, p, changed);
+	*differs = strcmp(before.value, changed->value) != 0;
 	return 0;
 }
 
@@ -202,119 +336,6 @@ void property_list(const struct channel_record *r, struct lmq_property *list, si
 {
 	*count = 0;
 	for (size_t i = 0; i < TABLE; i++)
-		if (table[i].kinds & 1u << r->kind)
+		if (property_has(&table[i], r->kind))
 			property_fill(r, &table[i], &list[(*count)++]);
-}
-
-/* ---- the store ---------------------------------------------------------------------------- */
-
-static void store_fill(const struct store_record *r, size_t index, struct lmq_property *out)
-{
-	snprintf(out->name, sizeof out->name, "%s", store_names[index]);
-	if (index == 0) {
-		strcpy(out->value, r->create ? "yes" : "no");
-		out->set = !r->create;
-	} else if (index == 1) {
-		strcpy(out->value, "none");
-		if (r->max_bytes)
-			lmq_size_format(r->max_bytes, out->value);
-		out->set = r->max_bytes != 0;
-	} else {
-		strcpy(out->value, r->sync == LMQ_SYNC_RELAXED ? "relaxed" : "full");
-		out->set = r->sync == LMQ_SYNC_RELAXED;
-	}
-}
-
-static bool store_parse(struct store_record *r, size_t index, const char *text)
-{
-	uint64_t value;
-	if (index == 0) {
-		if (!parse_yes(text, &value))
-			return false;
-		r->create = (uint8_t)value;
-		return true;
-	}
-	if (index == 1) {
-		if (strcmp(text, "none") == 0)
-			value = 0;
-		else if (lmq_size_parse(text, &value) != 0 || value < 1 << 20 || value > INT64_MAX)
-			return false;
-		r->max_bytes = value;
-		return true;
-	}
-	if (strcmp(text, "full") != 0 && strcmp(text, "relaxed") != 0)
-		return false;
-	r->sync = *text == 'f' ? LMQ_SYNC_FULL : LMQ_SYNC_RELAXED;
-	return true;
-}
-
-int store_property_set(lmq_store *s, struct store_record *r, const char *assignment, struct lmq_property *changed,
-	bool *differs)
-{
-	static const char *const grammar[] = { "yes or no", "a size of at least 1M, or none", "full or relaxed" };
-	struct lmq_property before = { .set = false };
-	char name[24];
-	const char *text;
-	size_t i = 0;
-	int rc = assignment_split(s, s->path, assignment, name, &text);
-	if (rc != 0)
-		return rc;
-	while (i < 3 && strcmp(store_names[i], name) != 0)
-		i++;
-	if (i == 3)
-		return unknown_property(s, s->path, LMQ_ANY, name);
-	store_fill(r, i, &before);
-	if (!store_parse(r, i, text)) {
-		fail(s, LMQ_EINVAL, "%s: '%.40s' is not a value for %s", s->path, text, name);
-		fail_hint(s, "%s takes %s", name, grammar[i]);
-		return LMQ_EINVAL;
-	}
-	store_fill(r, i, changed);
-	*differs = strcmp(before.value, changed->value) != 0;
-	return 0;
-}
-
-int lmq_store_properties(lmq_store *s, struct lmq_property list[LMQ_PROPERTY_MAX], size_t *count)
-{
-	struct snapshot p;
-	struct store_record r;
-	int rc;
-	snapshot_init(s, &p);
-	rc = snapshot_begin(&p);
-	if (rc == 0)
-		rc = get_store_record(s, p.mdb, &r);
-	snapshot_close(&p);
-	*count = 0;
-	while (rc == 0 && *count < 3) {
-		store_fill(&r, *count, &list[*count]);
-		++*count;
-	}
-	return rc;
-}
-
-int lmq_store_make(lmq_store *s, const char *const properties[], size_t count, struct lmq_property *changed,
-	size_t *changed_count)
-{
-	struct txn t;
-	struct store_record r;
-	size_t n = 0;
-	int rc = txn_begin(s, &t);
-	if (rc != 0)
-		return rc;
-	rc = get_store_record(s, t.mdb, &r);
-	for (size_t i = 0; rc == 0 && i < count; i++) {
-		struct lmq_property one = { .set = false };
-		bool differs;
-		rc = store_property_set(s, &r, properties[i], &one, &differs);
-		if (rc == 0 && differs && changed)
-			changed[n++] = one;
-	}
-	if (changed_count)
-		*changed_count = n;
-	if (rc == 0)
-		rc = put_store_record(&t, &r);
-	if (rc == 0)
-		return txn_commit(&t, LMQ_SYNC_FULL);
-	txn_abort(&t);
-	return rc;
 }

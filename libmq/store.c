@@ -225,7 +225,8 @@ static int marker_check(lmq_store *s)
 	if (version != FORMAT_VERSION) {
 		fail(s, LMQ_EFORMAT, "%s: a store of format %u; this program knows format %d", s->path, version,
 			FORMAT_VERSION);
-		fail_hint(s, "use a newer version of the mq tools");
+		fail_hint(s, version > FORMAT_VERSION ? "use a newer version of the mq tools" :
+			"drain it with the version of the mq tools that made it");
 		return LMQ_EFORMAT;
 	}
 	return 0;
@@ -303,7 +304,7 @@ int lmq_store_open(const char *path, const struct lmq_store_options *options, lm
 	*store = s;
 	if (!s)
 		return LMQ_ENOMEM;
-	s->directory = s->marker = s->control_fd = -1;
+	s->directory = s->marker = s->control_fd = s->handling_fd = -1;
 	s->pid = getpid();
 	s->read_only = flags & LMQ_READ_ONLY;
 	s->patience = options && options->patience > 0 ? options->patience : INT64_C(30000000000);
@@ -321,6 +322,8 @@ void lmq_store_close(lmq_store *s)
 	if (s->pid == getpid())
 		environment_close(s);
 	list_remove(s);
+	if (s->handling_fd >= 0)
+		close(s->handling_fd);
 	control_close(s);
 	store_leave(s);
 	free(s->reserve);

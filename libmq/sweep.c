@@ -7,7 +7,13 @@
 
 #include <string.h>
 
-enum { STEP_KEYS = 2048, STEP_BLOCKS = 1024 };
+enum {
+	STEP_KEYS = 2048,
+	STEP_BLOCKS = 1024,
+	STEP_LARGE = 2048,
+	PART_MESSAGES = 512,	/* of a run at a time */
+	STEP_PARTS = 128,	/* 64 Ki messages */
+};
 
 /* The first key at or behind from, if it has the prefix. */
 static int next_key(struct txn *t, const struct key *from, const struct key *prefix, size_t size, struct key *found)
@@ -55,30 +61,126 @@ static int sweep_blob(struct txn *t, uint64_t number, unsigned *budget)
 	return delete_prefix(t, &prefix, CHUNK_PREFIX, budget);
 }
 
-/* Its blocks by the log's own drop, which hands large bodies over; then the small records. */
-static int sweep_channel(struct txn *t, uint32_t id, unsigned *budget)
+/* ---- channels ----------------------------------------------------------------------------- */
+
+/* A part of a queue's first unsettled run leaves. LMQ_END. */
+static int leave_part(struct txn *t, uint32_t id, struct head_record *head, struct group_record *g)
 {
-	struct key blocks = key_block(id, 0, 0, 0), group = key_group(id, 0, ""), run = key_run(id, 0);
-	struct key head_key = key_head(id, 0), found;
+	struct run_record r;
+	struct run part;
+	int rc = group_first(t, g, head->end, 0, &r);
+	if (rc == 0)
+		rc = group_carve(t, g, r.first, r.end - r.first > PART_MESSAGES ? r.first + PART_MESSAGES : r.end, &r);
+	if (rc != 0)
+		return rc;
+	part = (struct run){ r.first, r.end };
+	return log_leave(t, id, 0, head, &part, false);
+}
+
+/*
+ * The large bodies of a queue. Those of settled messages may be somebody else's by now, and their blocks may
+ * be gone: only what is unsettled is walked.
+ */
+static int leave_bodies(struct txn *t, uint32_t id, struct head_record *head, struct group_record *g)
+{
+	uint64_t before = head->large;
+	int rc = 0;
+	for (unsigned i = 0; rc == 0 && i < STEP_PARTS && head->large > 0 && before - head->large < STEP_LARGE; i++)
+		rc = leave_part(t, id, head, g);
+	/* A damaged block cannot name its large bodies: they are lost space, the rest must still go. */
+	if (rc == LMQ_END || rc == LMQ_EDAMAGED)
+		head->large = 0;
+	else if (rc != 0)
+		return rc;
+	return put_group(t, id, 0, "", g);
+}
+
+static int sweep_queue_log(struct txn *t, uint32_t id, struct head_record *head, struct group_record *g,
+	unsigned *budget)
+{
+	struct key blocks = key_block(id, 0, 0, 0);
+	int rc;
+	if (head->large == 0)
+		return delete_prefix(t, &blocks, BLOCK_PREFIX, budget);
+	rc = leave_bodies(t, id, head, g);
+	return rc == 0 ? put_head(t, id, 0, head) : rc;
+}
+
+/* By the log's own drop, which hands large bodies over. */
+static int sweep_log(struct txn *t, uint32_t id, struct head_record *head, unsigned *budget)
+{
+	struct key blocks = key_block(id, 0, 0, 0), found;
+	int rc = log_drop(t, id, 0, head, head->end, STEP_BLOCKS);
+	if (rc == 0)
+		rc = put_head(t, id, 0, head);
+	if (rc == 0)
+		rc = first_key(t, &blocks, BLOCK_PREFIX, &found);
+	return rc == LMQ_EDAMAGED ? delete_prefix(t, &blocks, BLOCK_PREFIX, budget) : rc;
+}
+
+/* The blocks, then the head. LMQ_END when both are gone. */
+static int sweep_head(struct txn *t, uint32_t id, unsigned *budget)
+{
+	struct key head_key = key_head(id, 0);
 	struct head_record head;
+	struct group_record g;
 	int rc = get_head(t->store, t->mdb, id, 0, &head);
-	if (rc == 0) {
-		rc = log_drop(t, id, 0, &head, head.end, STEP_BLOCKS);
-		if (rc == 0)
-			rc = put_head(t, id, 0, &head);
-		if (rc == 0)
-			rc = first_key(t, &blocks, BLOCK_PREFIX, &found);
-		/* A damaged block cannot name its large bodies: they are lost space, the rest must still go. */
-		if (rc == LMQ_EDAMAGED)
-			rc = delete_prefix(t, &blocks, BLOCK_PREFIX, budget);
+	if (rc != 0)
+		return rc;
+	/* Only a queue has a reader without a name. */
+	rc = get_group(t->store, t->mdb, id, 0, "", &g);
+	if (rc == LMQ_EDAMAGED)
+		head.large = 0;
+	if (rc == 0 || rc == LMQ_EDAMAGED)
+		rc = sweep_queue_log(t, id, &head, &g, budget);
+	else if (rc == LMQ_END)
+		rc = sweep_log(t, id, &head, budget);
+	if (rc == LMQ_END)
+		rc = delete_key(t, &head_key);
+	return rc == 0 ? get_head(t->store, t->mdb, id, 0, &head) : rc;
+}
+
+static int sweep_space(struct txn *t, uint32_t space, unsigned *budget)
+{
+	struct key prefix[] = { key_run(space, 0), key_ready(space, 0, 0), key_due(space, 0, 0),
+		key_chain(space, 0, 0) };
+	int rc = LMQ_END;
+	for (size_t i = 0; rc == LMQ_END && i < sizeof prefix / sizeof *prefix; i++)
+		rc = delete_prefix(t, &prefix[i], RUN_PREFIX, budget);
+	return rc;
+}
+
+/* The readers, each behind its runs. LMQ_END when none is left. */
+static int sweep_groups(struct txn *t, uint32_t id, unsigned *budget)
+{
+	struct key prefix = key_group(id, 0, ""), found;
+	struct group_record g;
+	MDB_val value;
+	int rc;
+	while (*budget > 0 && (rc = first_key(t, &prefix, prefix.size, &found)) == 0) {
+		rc = get_value(t->store, t->mdb, &found, &value);
+		if (rc == 0 && group_record_get(&g, &found, value.mv_data, value.mv_size))
+			rc = sweep_space(t, g.space, budget);
+		else if (rc == 0)
+			rc = LMQ_END;	/* which runs were its cannot be known */
 		if (rc != LMQ_END)
 			return rc;
-		rc = delete_key(t, &head_key);
+		rc = delete_key(t, &found);
+		if (rc != 0)
+			return rc;
 	}
-	if (rc == 0 || rc == LMQ_END)
-		rc = delete_prefix(t, &run, RUN_PREFIX, budget);
+	return *budget > 0 ? rc : 0;
+}
+
+static int sweep_channel(struct txn *t, uint32_t id, unsigned *budget)
+{
+	struct key prefix[] = { key_id(id, (const uint8_t[16]){ 0 }), key_id_age(id, 0, (const uint8_t[16]){ 0 }),
+		key_resume(id, "") };
+	int rc = sweep_head(t, id, budget);
 	if (rc == LMQ_END)
-		rc = delete_prefix(t, &group, group.size, budget);
+		rc = sweep_groups(t, id, budget);
+	for (size_t i = 0; rc == LMQ_END && i < sizeof prefix / sizeof *prefix; i++)
+		rc = delete_prefix(t, &prefix[i], RUN_PREFIX, budget);
 	return rc;
 }
 

@@ -156,6 +156,8 @@ int txn_begin(lmq_store *s, struct txn *t)
 static void txn_leave(struct txn *t)
 {
 	t->store->writing = false;
+	if (t->holds)
+		range_unlock(t->store->handling_fd, (off_t)1 << 32, 0);
 	writer_unlock(t->store);
 	pthread_sigmask(SIG_SETMASK, &t->old_signals, NULL);
 }
@@ -254,6 +256,14 @@ void txn_wake(struct txn *t, uint32_t id)
 	unsigned i = id % NOTIFY_WORDS;
 	t->wake[i / 8] |= (unsigned char)(1u << i % 8);
 	t->wake_any = true;
+}
+
+int txn_hold(struct txn *t, uint32_t space, uint64_t first, uint64_t end, struct run *held)
+{
+	lmq_store *s = t->store;
+	int rc = s->handling_fd < 0 ? lease_open(s, &s->handling_fd) : 0;
+	t->holds = true;
+	return rc == 0 ? lease_take(s, s->handling_fd, space, first, end, held) : rc;
 }
 
 /* ---- max-bytes ------------------------------------------------------------------------------ */

@@ -1,41 +1,49 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Waiting on several words at once (notify.c says why no wake-up is lost).
+ * Waiting for several things at once: commits, due times, deaths, descriptors.
  *
- * futex_waitv takes up to 128 words; where there are more channels than that, or the kernel has no futex_waitv,
- * the word that every commit bumps stands for all. A word of the watch's own lets a signal handler end
- * the wait. Before sleeping all reader slots of the store are given back.
+ * Commits are words in the control page (notify.c says why no wake-up is lost). futex_waitv takes up to 128
+ * words; where there are more channels than that, the word that every commit bumps stands for all. A word of
+ * the watch's own lets a signal handler end the wait. Before sleeping all reader slots of the store are given
+ * back.
+ *
+ * With nothing but words to wait for this thread sleeps on them itself: the shortest way there is. As soon as
+ * there are descriptors too, the caller's or those of processes whose death matters (vigil.c), it sleeps in
+ * poll, and a helper on the words (relay.c).
+ *
+ * A message becomes due by the wall clock, which may be set. So its time is taken anew at each wait, and no
+ * wait is longer than CHECK_EVERY. That also bounds what the death of a committer between commit and wake-up
+ * costs.
  */
-#include "internal.h"
+#include "receiver.h"
+#include "relay.h"
+#include "vigil.h"
 
 #include <errno.h>
-#include <string.h>
+#include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-#ifndef SYS_futex_waitv
-#define SYS_futex_waitv 449
-#endif
-
-enum { WORDS_MAX = 128, CHECK_EVERY = 1000000000 };
-
-struct waiter {			/* as the kernel takes it: struct futex_waitv */
-	uint64_t value, address;
-	uint32_t flags, reserved;
-};
+enum { CHECK_EVERY = 1000000000, WITHOUT_HELPER = 10000000 };	/* ns */
 
 struct lmq_watch {
 	lmq_store *store;
 	lmq_channel **channels;
 	size_t count, room;
+	lmq_receiver *receiver;
 	bool catalogue;
 	bool armed;
 	_Atomic uint32_t interrupted;	/* bumped by a signal handler */
 	uint32_t interrupted_seen;
-	struct notify_word *words[WORDS_MAX];
-	uint32_t seen[WORDS_MAX];
-	size_t word_count;
+	struct notify_word *notify[WORDS_MAX];	/* we are counted among the waiters of these while armed */
+	size_t notify_count;
+	struct word_list list;		/* the word interrupted, then those of notify */
+	struct vigil vigil;
+	struct relay relay;
+	struct pollfd *fds;		/* the caller's, those of the vigil, the relay's */
+	size_t fd_room;
+	int64_t due_spent;		/* this due time, now past, has ended a wait */
 };
 
 int lmq_watch_open(lmq_store *s, lmq_watch **watch)
@@ -44,13 +52,15 @@ int lmq_watch_open(lmq_store *s, lmq_watch **watch)
 	if (!*watch)
 		return fail(s, LMQ_ENOMEM, "%s: out of memory", s->path);
 	(*watch)->store = s;
+	(*watch)->due_spent = INT64_MAX;
+	relay_init(&(*watch)->relay, &s->control->any);
 	return 0;
 }
 
 static void disarm(lmq_watch *w)
 {
-	for (size_t i = 0; w->armed && i < w->word_count; i++)
-		atomic_fetch_sub(&w->words[i]->waiters, 1);
+	for (size_t i = 0; w->armed && i < w->notify_count; i++)
+		atomic_fetch_sub(&w->notify[i]->waiters, 1);
 	w->armed = false;
 }
 
@@ -58,7 +68,12 @@ void lmq_watch_close(lmq_watch *w)
 {
 	if (!w)
 		return;
-	disarm(w);
+	if (w->store->pid == getpid()) {
+		relay_close(&w->relay);
+		vigil_close(&w->vigil);
+		disarm(w);
+	}
+	free(w->fds);
 	free(w->channels);
 	free(w);
 }
@@ -86,6 +101,14 @@ void lmq_watch_forget(lmq_watch *w, const lmq_channel *c)
 		}
 }
 
+int lmq_watch_receiver(lmq_watch *w, lmq_receiver *r)
+{
+	w->receiver = r;
+	w->due_spent = INT64_MAX;
+	vigil_close(&w->vigil);
+	return 0;
+}
+
 void lmq_watch_catalogue(lmq_watch *w)
 {
 	w->catalogue = true;
@@ -94,68 +117,157 @@ void lmq_watch_catalogue(lmq_watch *w)
 static void gather(lmq_watch *w)
 {
 	struct control *c = w->store->control;
-	w->word_count = 0;
-	if (w->count + 2 > WORDS_MAX) {
-		w->words[w->word_count++] = &c->any;
+	w->notify_count = 0;
+	if (w->count + (w->receiver != NULL) + 2 > WORDS_MAX) {
+		w->notify[w->notify_count++] = &c->any;
 		return;
 	}
 	if (w->catalogue)
-		w->words[w->word_count++] = &c->catalogue;
+		w->notify[w->notify_count++] = &c->catalogue;
+	if (w->receiver)
+		w->notify[w->notify_count++] = notify_channel(w->store, receiver_channel(w->receiver)->id);
 	for (size_t i = 0; i < w->count; i++)
-		w->words[w->word_count++] = notify_channel(w->store, w->channels[i]->id);
+		w->notify[w->notify_count++] = notify_channel(w->store, w->channels[i]->id);
 }
 
 void lmq_watch_arm(lmq_watch *w)
 {
 	disarm(w);
 	gather(w);
-	for (size_t i = 0; i < w->word_count; i++) {
-		atomic_fetch_add(&w->words[i]->waiters, 1);
-		w->seen[i] = atomic_load(&w->words[i]->sequence);
+	w->list.words[0] = (struct word){ &w->interrupted, w->interrupted_seen };
+	w->list.count = 1;
+	for (size_t i = 0; i < w->notify_count; i++) {
+		atomic_fetch_add(&w->notify[i]->waiters, 1);
+		w->list.words[w->list.count++] = (struct word){ &w->notify[i]->sequence,
+			atomic_load(&w->notify[i]->sequence) };
 	}
 	w->armed = true;
 }
 
-static int wait_many(lmq_watch *w, int64_t until)
+/* ---- sleeping --------------------------------------------------------------------------------- */
+
+static bool fds_ready(const struct pollfd *fds, size_t count)
 {
-	struct waiter list[WORDS_MAX];
-	struct timespec time = { .tv_sec = until / 1000000000, .tv_nsec = until % 1000000000 };
-	size_t n = 0;
-	list[n++] = (struct waiter){ w->interrupted_seen, (uintptr_t)&w->interrupted, 2, 0 };
-	for (size_t i = 0; i < w->word_count; i++)
-		list[n++] = (struct waiter){ w->seen[i], (uintptr_t)&w->words[i]->sequence, 2, 0 };
-	return syscall(SYS_futex_waitv, list, (unsigned)n, 0, &time, CLOCK_MONOTONIC) >= 0 ? 0 : errno;
+	for (size_t i = 0; i < count; i++)
+		if (fds[i].revents != 0)
+			return true;
+	return false;
 }
 
-/* A kernel before 5.16: the one word that says everything, so that at least one futex call does. */
-static int wait_any(lmq_watch *w, int64_t until)
+/* Until until, or a descriptor is ready; 0 or an errno. */
+static int poll_until(struct pollfd *fds, size_t count, int64_t until)
 {
-	struct notify_word *any = &w->store->control->any;
-	uint32_t seen;
-	int rc = 0;
-	atomic_fetch_add(&any->waiters, 1);
-	seen = atomic_load(&any->sequence);
-	for (size_t i = 0; i < w->word_count; i++)
-		if (atomic_load(&w->words[i]->sequence) != w->seen[i])
-			goto out;
-	rc = notify_wait(&any->sequence, seen, until);
-out:
-	atomic_fetch_sub(&any->waiters, 1);
-	return rc;
+	int64_t left = until - clock_monotonic();
+	struct timespec span = { 0 };
+	if (left > 0)
+		span = (struct timespec){ .tv_sec = left / 1000000000, .tv_nsec = left % 1000000000 };
+	return ppoll(fds, (nfds_t)count, &span, NULL) >= 0 ? 0 : errno;
 }
 
-int lmq_watch_wait(lmq_watch *w, int64_t deadline)
+/* 0: something happened; ETIMEDOUT: nothing that we know of, as yet; or an errno. */
+static int sleep_polling(lmq_watch *w, struct pollfd *fds, size_t count, size_t dying, int64_t until)
 {
-	int64_t now = clock_monotonic(), until = now + CHECK_EVERY;
+	struct pollfd *relay = w->fds + count + dying;
+	bool left;
+	int rc;
+	*relay = (struct pollfd){ w->relay.event, POLLIN, 0 };
+	for (size_t i = 0; i < count; i++)
+		w->fds[i] = fds[i];
+	rc = poll_until(w->fds, count + dying + 1, until);
+	if (rc != 0)
+		return rc;
+	for (size_t i = 0; i < count; i++)
+		fds[i].revents = w->fds[i].revents;
+	if (relay->revents != 0)
+		relay_drain(&w->relay);
+	left = vigil_polled(&w->vigil, w->store, w->fds + count, dying);
+	return left || fds_ready(fds, count) || words_changed(&w->list) ? 0 : ETIMEDOUT;
+}
+
+static bool fds_room(lmq_watch *w, size_t count)
+{
+	struct pollfd *more;
+	if (count <= w->fd_room)
+		return true;
+	more = realloc(w->fds, count * sizeof *more);
+	if (!more)
+		return false;
+	w->fds = more;
+	w->fd_room = count;
+	return true;
+}
+
+/* One sleep, as long as nothing new is to be polled. As sleep_polling. */
+static int sleep_once(lmq_watch *w, struct pollfd *fds, size_t count, int64_t until)
+{
+	size_t dying;
+	until = vigil_until(&w->vigil, until);
+	if (!fds_room(w, count + VIGIL_MAX + 1))
+		return count > 0 ? ENOMEM : words_wait(&w->list, w->relay.any, until);
+	dying = vigil_poll(&w->vigil, w->fds + count);
+	if (count + dying == 0)
+		return words_wait(&w->list, w->relay.any, until);
+	if (clock_monotonic() < until && relay_start(&w->relay, w->list.words + 1, w->list.count - 1) != 0) {
+		/* No thread to be had: deaths are noticed late, but the caller's descriptors are not. */
+		int64_t soon = clock_monotonic() + WITHOUT_HELPER;
+		if (count == 0)
+			return words_wait(&w->list, w->relay.any, until);
+		until = soon < until ? soon : until;
+	}
+	/* An interrupt that came before there was a relay to ring. */
+	if (words_changed(&w->list))
+		return 0;
+	return sleep_polling(w, fds, count, dying, until);
+}
+
+/* 0: something happened, or until has come; or an errno. */
+static int sleep_until(lmq_watch *w, struct pollfd *fds, size_t count, int64_t until)
+{
+	int rc;
+	if (w->receiver && vigil_look(&w->vigil, w->store, receiver_space(w->receiver)))
+		until = 0;
+	if (words_changed(&w->list))
+		until = 0;
+	do {
+		if (count == 0 && clock_monotonic() >= until)
+			return 0;
+		rc = sleep_once(w, fds, count, until);
+	} while (rc == ETIMEDOUT && !vigil_again(&w->vigil, w->store) && clock_monotonic() < until);
+	return rc == ETIMEDOUT ? 0 : rc;
+}
+
+/*
+ * When the receiver's next message becomes due, on the monotonic clock. The wall clock is read first, so this
+ * is rather too late than too early. A time that is past ends one wait: if the message is still there after
+ * the next claim, it is not its time that it waits for.
+ */
+static int64_t due_time(lmq_watch *w)
+{
+	int64_t due = w->receiver ? receiver_due(w->receiver) : INT64_MAX;
+	int64_t wall = lmq_now(), now = clock_monotonic();
+	if (due > wall)
+		return due - wall < CHECK_EVERY ? now + (due - wall) : INT64_MAX;
+	if (due == w->due_spent)
+		return INT64_MAX;
+	w->due_spent = due;
+	return 0;
+}
+
+int lmq_watch_poll(lmq_watch *w, struct pollfd *fds, size_t count, int64_t deadline)
+{
+	int64_t until = clock_monotonic() + CHECK_EVERY, due;
 	int rc;
 	if (!w->armed)
 		return fail(w->store, LMQ_EINVAL, "%s: a wait without lmq_watch_arm", w->store->path);
+	for (size_t i = 0; i < count; i++)
+		fds[i].revents = 0;
+	due = due_time(w);
+	if (due < until)
+		until = due;
 	if (deadline < until)
 		until = deadline;
 	snapshot_drop_all(w->store);
-	rc = deadline > now ? wait_many(w, until) : 0;
-	if (rc == ENOSYS || rc == EPERM)	/* EPERM: a container that does not know the call */
-		rc = wait_any(w, until);
+	rc = sleep_until(w, fds, count, until);
 	disarm(w);
 	if (atomic_load(&w->interrupted) != w->interrupted_seen) {
 		w->interrupted_seen = atomic_load(&w->interrupted);
@@ -163,14 +275,24 @@ int lmq_watch_wait(lmq_watch *w, int64_t deadline)
 	}
 	if (rc == EINTR)
 		return LMQ_EINTR;
-	if (clock_monotonic() >= deadline)
+	if (rc != 0)
+		return fail_errno(w->store, w->store->path, rc);
+	if (!fds_ready(fds, count) && clock_monotonic() >= deadline)
 		return LMQ_ETIME;
 	/* Somebody may wait for everybody to close the environment (F4). */
-	return w->store->generation == atomic_load(&w->store->control->generation) ? 0 : store_ready(w->store);
+	if (w->store->generation != atomic_load(&w->store->control->generation))
+		return store_ready(w->store);
+	return 0;
+}
+
+int lmq_watch_wait(lmq_watch *w, int64_t deadline)
+{
+	return lmq_watch_poll(w, NULL, 0, deadline);
 }
 
 void lmq_watch_interrupt(lmq_watch *w)
 {
 	atomic_fetch_add(&w->interrupted, 1);
-	syscall(SYS_futex, &w->interrupted, 1 /* FUTEX_WAKE */, 1, NULL, NULL, 0);
+	syscall(SYS_futex, &w->interrupted, FUTEX_WAKE, 1, NULL, NULL, 0);
+	relay_ring(&w->relay);
 }

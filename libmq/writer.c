@@ -9,11 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum {
-	BATCH_FIRST = 4 << 10,		/* first size of a batch's memory */
-	SLACK = 3 * VARINT_MAX,		/* log_append reads a little beyond a short first record */
-};
-
 /* A small store is filled in small steps, so that it gets full before a sender is refused. */
 static int choose_batch(lmq_writer *w)
 {
@@ -78,26 +73,6 @@ struct lot *writer_lot(lmq_writer *w, lmq_channel *c)
 	return lot_new(w, c);
 }
 
-static bool lot_reserve(struct lot *l, size_t need)
-{
-	size_t room = l->room ? l->room : BATCH_FIRST;
-	uint8_t *more;
-	need += VARINT_MAX + l->batch.size + SLACK;
-	if (need <= l->room)
-		return true;
-	while (room < need)
-		room *= 2;
-	more = realloc(l->memory, room);
-	if (!more)
-		return false;
-	if (!l->memory)
-		memset(more, 0, VARINT_MAX);
-	l->memory = more;
-	l->batch.records = more + VARINT_MAX;
-	l->room = room;
-	return true;
-}
-
 /* Remembers which lot the next message goes to, once there are several. */
 static bool order_add(lmq_writer *w, const struct lot *l)
 {
@@ -119,42 +94,28 @@ static bool order_add(lmq_writer *w, const struct lot *l)
 
 int writer_lot_add(lmq_writer *w, struct lot *l, const struct lmq_message *m, const struct blob *blob)
 {
-	uint8_t *p, *end;
-	if (!lot_reserve(l, message_room(m)) || !order_add(w, l))
+	size_t before = l->batch.size;
+	if (!order_add(w, l) || !batch_add(&l->batch, m, blob))
 		return writer_no_memory(w);
-	p = l->batch.records + l->batch.size;
-	end = message_encode(p, m, 0, blob);
-	l->batch.size += (size_t)(end - p);
-	l->batch.count++;
 	w->count++;
-	w->bytes += (size_t)(end - p);
+	w->bytes += l->batch.size - before;
 	return 0;
 }
 
 /* ---- adding ------------------------------------------------------------------------------- */
 
-static int too_large(lmq_writer *w, const lmq_channel *c)
+/* Only the library says what is a dead letter. And a time that is past holds nothing back, in no kind of channel. */
+const struct lmq_message *writer_message(const lmq_channel *c, const struct lmq_message *m,
+	struct lmq_message *room)
 {
-	char limit[LMQ_VALUE_MAX];
-	fail(w->store, LMQ_EDATA, "%s: the message is larger than the %s takes (max-message=%s)", c->name,
-		lmq_kind_name(c->kind), lmq_size_format(c->max_message, limit));
-	fail_hint(w->store, "mq-make %s max-message=SIZE, at most 1G", c->name);
-	return LMQ_EDATA;
-}
-
-int writer_check_size(lmq_writer *w, lmq_channel *c, uint64_t size)
-{
-	struct channel_record r;
-	struct snapshot p;
-	int rc;
-	if (size <= c->max_message)
-		return 0;
-	snapshot_init(w->store, &p);
-	rc = snapshot_begin(&p);
-	if (rc == 0)
-		rc = channel_record(c, p.mdb, &r);
-	snapshot_close(&p);
-	return rc == 0 && size > c->max_message ? too_large(w, c) : rc;
+	bool past = c->kind != LMQ_QUEUE && m->not_before > 0 && m->not_before <= lmq_now();
+	if (!m->death && !past)
+		return m;
+	*room = *m;
+	room->death = NULL;
+	if (past)
+		room->not_before = 0;
+	return room;
 }
 
 int writer_check(lmq_writer *w, lmq_channel *c, const struct lmq_message *m)
@@ -164,10 +125,11 @@ int writer_check(lmq_writer *w, lmq_channel *c, const struct lmq_message *m)
 		return fail(w->store, LMQ_EINVAL, "%s: a message is still being written", c->name);
 	if (c->store != w->store)
 		return fail(w->store, LMQ_EINVAL, "%s: a channel of another store", c->name);
-	if (w->committed > 0 && w->count == 0)
-		w->committed = 0;
+	w->committed = 0;
 	if (message_check(m, &what) != 0)
 		return fail(w->store, LMQ_EDATA, "%s: %s", c->name, what);
+	if (c->kind != LMQ_QUEUE && (m->delay | m->not_before) != 0)
+		return fail(w->store, LMQ_EDATA, "%s: a %s cannot hold messages back", c->name, lmq_kind_name(c->kind));
 	if (w->count > 0 && (w->bytes + message_room(m) > w->batch_bytes || w->blob_count >= BLOBS_MAX))
 		return fail(w->store, LMQ_ELIMIT, "%s: more than one transaction takes", c->name);
 	return 0;
@@ -175,8 +137,11 @@ int writer_check(lmq_writer *w, lmq_channel *c, const struct lmq_message *m)
 
 int lmq_writer_add(lmq_writer *w, lmq_channel *c, const struct lmq_message *m)
 {
+	struct lmq_message room;
 	struct lot *l;
-	int rc = writer_check(w, c, m);
+	int rc;
+	m = writer_message(c, m, &room);
+	rc = writer_check(w, c, m);
 	if (rc == 0)
 		rc = writer_check_size(w, c, m->body.size);
 	if (rc != 0)
@@ -206,60 +171,120 @@ size_t lmq_writer_bytes(const lmq_writer *w)
 	return w->bytes;
 }
 
+size_t lmq_writer_committed(const lmq_writer *w)
+{
+	return w->committed;
+}
+
+void lmq_writer_partial(lmq_writer *w, bool partial)
+{
+	w->partial = partial;
+}
+
+static void forget_positions(lmq_writer *w)
+{
+	for (size_t i = 0; i < w->lot_count; i++) {
+		free(w->lots[i].positions);
+		w->lots[i].positions = NULL;
+		w->lots[i].taken = 0;
+	}
+	free(w->kept);
+	w->kept = NULL;
+	w->committed = 0;
+}
+
+static bool resumes(const lmq_writer *w, const struct lot *l)
+{
+	return w->resume.set && w->resume.id == l->channel->id;
+}
+
 static int lot_append(lmq_writer *w, struct txn *t, struct lot *l)
 {
+	struct intake in = { .partial = w->may_cut, .ticket = w->ticket };
+	uint64_t before = w->resume.stored;
 	struct channel_record r;
-	struct head_record head;
-	lmq_channel *c = l->channel;
-	int rc = channel_record(c, t->mdb, &r);
+	int rc = channel_record(l->channel, t->mdb, &r);
 	if (rc == 0)
-		rc = get_head(w->store, t->mdb, c->id, 0, &head);
-	if (rc == LMQ_END)
-		rc = fail_damaged(w->store, "a channel without its log");
-	if (rc == 0 && limit_of(&r, LIMIT_SEALED) == 1)
-		rc = fail(w->store, LMQ_EACCES, "%s: the stream is sealed", c->name);
-	if (rc != 0)
-		return rc;
-	l->first = head.end;
-	l->batch.time = lmq_now();
-	rc = log_append(t, c->id, 0, &l->batch, &head);
-	if (rc == 0 && r.kind != LMQ_QUEUE)
-		rc = retain_apply(t, c->id, 0, &r, &head);
-	if (rc == 0)
-		rc = put_head(t, c->id, 0, &head);
-	txn_wake(t, c->id);
+		rc = intake(t, l->channel->id, &r, &l->batch, &in);
+	l->first = in.first;
+	l->taken = in.taken;
+	l->positions = in.positions;
+	if (rc == 0 && resumes(w, l))
+		rc = resume_put(t, l->channel->id, w->resume.name, before, before + in.taken);
+	w->cut = rc == 0 && in.taken < l->batch.count;
+	w->fault = in.fault ? in.fault : LMQ_EFULL;
+	if (w->cut && w->fault == LMQ_EFULL)
+		limit_full(t, &r);
+	if ((w->cut && w->fault == LMQ_EFULL) || rc == LMQ_EFULL)
+		w->full = l->channel;
 	return rc;
 }
 
-static int commit_all(lmq_writer *w, struct txn *t)
+int writer_append(lmq_writer *w, struct txn *t)
 {
-	int rc = txn_room(t, w->bytes + w->bytes / 16 + 4096);
-	for (size_t i = 0; rc == 0 && i < w->blob_count; i++)
-		rc = blob_commit(t, w->blobs[i]);
+	size_t blobs;
+	int rc = 0;
+	forget_positions(w);
+	w->cut = false;
+	if (w->open || w->store != t->store)
+		return fail(t->store, LMQ_EINVAL, "%s: %s", t->store->path,
+			w->open ? "a message is still being written" : "a writer of another store");
+	if (w->count > 0)
+		rc = txn_room(t, w->bytes + w->bytes / 16 + 4096);
 	for (size_t i = 0; rc == 0 && i < w->lot_count; i++)
 		if (w->lots[i].batch.count > 0)
 			rc = lot_append(w, t, &w->lots[i]);
+	blobs = w->cut ? writer_bodies(w, w->lots[0].taken) : w->blob_count;
+	for (size_t i = 0; rc == 0 && i < blobs; i++)
+		rc = blob_commit(t, w->blobs[i]);
 	return rc;
 }
 
 static void empty(lmq_writer *w)
 {
-	for (size_t i = 0; i < w->blob_count; i++)
-		blob_release(w->owner, w->blobs[i]);
+	writer_bodies_release(w, w->blob_count);
 	for (size_t i = 0; i < w->lot_count; i++)
-		w->lots[i].batch.count = w->lots[i].batch.size = 0;
-	w->blob_count = 0;
+		batch_empty(&w->lots[i].batch);
 	w->count = w->bytes = 0;
+}
+
+/* The first messages are stored, the others stay. */
+static void drop_taken(lmq_writer *w)
+{
+	struct batch *b = &w->lots[0].batch;
+	writer_bodies_release(w, writer_bodies(w, w->lots[0].taken));
+	batch_shift(b, w->lots[0].taken);
+	w->count = b->count;
+	w->bytes = b->size;
+}
+
+void writer_done(lmq_writer *w, int rc)
+{
+	w->committed = 0;
+	for (size_t i = 0; rc == 0 && i < w->lot_count; i++) {
+		struct lot *l = &w->lots[i];
+		w->committed += l->taken;
+		if (resumes(w, l))
+			w->resume.stored += l->taken;
+	}
+	if (rc == 0 && w->cut)
+		drop_taken(w);
+	else if (rc == 0 || rc == LMQ_EUNKNOWN)
+		empty(w);
+	w->may_cut = w->cut = false;
 }
 
 /* One attempt. due: what was dropped waits for the sweeper. */
 static int commit_once(lmq_writer *w, bool *due)
 {
 	struct txn t;
-	int rc = txn_begin(w->store, &t);
+	int rc;
+	w->store->queue_full = false;
+	w->may_cut = w->partial && w->lot_count == 1;
+	rc = txn_begin(w->store, &t);
 	if (rc != 0)
 		return rc;
-	rc = commit_all(w, &t);
+	rc = writer_append(w, &t);
 	*due = rc == 0 && sweep_due(&t);
 	if (rc == 0)
 		return txn_commit(&t, w->sync);
@@ -267,42 +292,81 @@ static int commit_once(lmq_writer *w, bool *due)
 	return rc;
 }
 
+/* What is left over is swept; the sentence that says why not all was stored stands. */
+static int commit_rest(lmq_writer *w, bool cut, bool due)
+{
+	struct error full;
+	if (!cut) {
+		if (due)
+			sweep_aside(w->store);
+		return 0;
+	}
+	full = w->store->error;
+	if (due)
+		sweep_aside(w->store);
+	w->store->error = full;
+	w->store->queue_full = w->fault == LMQ_EFULL;
+	return w->fault;
+}
+
 int lmq_writer_commit(lmq_writer *w)
 {
-	bool due = false;
+	bool due = false, cut;
 	int rc;
-	if (w->open)
-		return fail(w->store, LMQ_EINVAL, "%s: a message is still being written", w->store->path);
-	if (w->count == 0)
+	if (w->count == 0 && !w->open)
 		return 0;
 	rc = commit_once(w, &due);
-	/* A full store may be full of what was removed already. */
-	if (rc == LMQ_EFULL && sweep_all(w->store) == 0)
+	/* A full store may be full of what was removed already; a full queue is not. */
+	if (rc == LMQ_EFULL && !w->store->queue_full && sweep_all(w->store) == 0)
 		rc = commit_once(w, &due);
-	if (rc == 0)
-		w->committed = w->count;
-	if (rc == 0 || rc == LMQ_EUNKNOWN)
-		empty(w);
-	if (rc == 0 && due)
-		sweep_aside(w->store);
-	return rc;
+	cut = rc == 0 && w->cut;
+	writer_done(w, rc);
+	return rc == 0 ? commit_rest(w, cut, due) : rc;
 }
 
 bool lmq_writer_position(const lmq_writer *w, size_t index, uint32_t *partition, uint64_t *offset)
 {
 	const struct lot *l;
 	uint64_t before = index;
-	if (index >= w->committed || w->count > 0)
+	if (index >= w->committed)
 		return false;
+	*partition = 0;
+	if (w->kept) {
+		*offset = w->kept[index];
+		return true;
+	}
 	l = &w->lots[w->order ? w->order[index] : 0];
 	if (w->order) {
 		before = 0;
 		for (size_t i = 0; i < index; i++)
 			before += w->order[i] == w->order[index];
 	}
-	*partition = 0;
-	*offset = l->first + before;
+	*offset = l->positions ? l->positions[before] : l->first + before;
 	return true;
+}
+
+int lmq_writer_resume(lmq_writer *w, lmq_channel *c, const char *name, uint64_t *stored)
+{
+	struct channel_record r;
+	struct snapshot p;
+	int rc;
+	*stored = 0;
+	if (!lmq_name_valid(name))
+		return fail(w->store, LMQ_EINVAL, "%.*s: not a valid name to resume under", LMQ_NAME_MAX, name);
+	if (c->store != w->store)
+		return fail(w->store, LMQ_EINVAL, "%s: a channel of another store", c->name);
+	snapshot_init(w->store, &p);
+	rc = snapshot_begin(&p);
+	if (rc == 0)
+		rc = channel_record(c, p.mdb, &r);
+	if (rc == 0)
+		rc = resume_get(w->store, p.mdb, c->id, name, stored);
+	snapshot_close(&p);
+	if (rc != 0)
+		return rc;
+	w->resume = (struct resume){ .set = true, .id = c->id, .stored = *stored };
+	memcpy(w->resume.name, name, strlen(name) + 1);
+	return 0;
 }
 
 void lmq_writer_discard(lmq_writer *w)
@@ -317,8 +381,9 @@ void lmq_writer_close(lmq_writer *w)
 	if (!w)
 		return;
 	lmq_writer_discard(w);
+	forget_positions(w);
 	for (size_t i = 0; i < w->lot_count; i++)
-		free(w->lots[i].memory);
+		batch_free(&w->lots[i].batch);
 	if (w->owner >= 0)
 		close(w->owner);
 	free(w->lots);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A writer, as its two halves see it: messages in one piece (writer.c) and bodies in many (pieces.c). */
+/* A writer, as its parts see it: messages in one piece (writer.c), bodies in many (pieces.c), waiting (blocked.c). */
 #ifndef WRITER_H
 #define WRITER_H
 
@@ -14,9 +14,17 @@ enum {
 struct lot {			/* what goes to one channel */
 	lmq_channel *channel;
 	struct batch batch;
-	uint8_t *memory;	/* batch.records lies VARINT_MAX behind its begin */
-	size_t room;
-	uint64_t first;		/* offset of the first message, after the commit */
+	/* of the last commit: */
+	size_t taken;		/* messages stored */
+	uint64_t first;		/* offset of the first one; the others follow */
+	uint64_t *positions;	/* not NULL: where each one lies instead */
+};
+
+struct resume {			/* the bulk load that the messages belong to */
+	bool set;
+	uint32_t id;		/* of its channel */
+	uint64_t stored;
+	char name[LMQ_NAME_MAX + 1];
 };
 
 struct lmq_writer {
@@ -27,6 +35,14 @@ struct lmq_writer {
 	size_t count, bytes;
 	size_t batch_bytes;	/* the most that one commit takes */
 	size_t committed;	/* messages of the last commit */
+	bool partial;
+	bool may_cut;		/* this commit may store only the first messages */
+	bool cut;		/* it does, */
+	int fault;		/* because of that: LMQ_EFULL, LMQ_EDATA */
+	lmq_channel *full;	/* for which there was no room */
+	uint64_t ticket;	/* of a sender that waits; 0 */
+	uint64_t *kept;		/* not NULL: where the messages of the last commit lie, which took several rounds */
+	struct resume resume;
 	uint16_t *order;	/* per message the index of its lot; NULL while there is one lot */
 	size_t order_room;
 	int owner;		/* descriptor whose locks say that bodies are being written; -1 */
@@ -50,7 +66,16 @@ struct lot *writer_lot(lmq_writer *w, lmq_channel *c);
 int writer_lot_add(lmq_writer *w, struct lot *l, const struct lmq_message *m, const struct blob *blob);
 /* Whether a body of that size is allowed; the limit may have been raised since the channel was opened. */
 int writer_check_size(lmq_writer *w, lmq_channel *c, uint64_t size);
+/* How many staged bodies the first messages have, where there is one lot; and lets the first bodies go. */
+size_t writer_bodies(const lmq_writer *w, size_t count);
+void writer_bodies_release(lmq_writer *w, size_t count);
 /* Whether the message can be added: its fields, and the room that is left in the transaction. */
 int writer_check(lmq_writer *w, lmq_channel *c, const struct lmq_message *m);
+/* The message without what a sender has no say in, or does not matter any more: m, or a copy in *room. */
+const struct lmq_message *writer_message(const lmq_channel *c, const struct lmq_message *m,
+	struct lmq_message *room);
+/* A commit: what happens in a transaction, and what follows it, rc being its outcome, or why it was not reached. */
+int writer_append(lmq_writer *w, struct txn *t);
+void writer_done(lmq_writer *w, int rc);
 
 #endif

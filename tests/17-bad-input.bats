@@ -69,7 +69,7 @@ bad_line() {
 
 @test "options of other tools and of later releases are unknown" {
 	ready
-	for option in -l1s -gname -p1 --delay=1 --ttl=1 --resume=x; do
+	for option in -l1s -gname -P2 --lease=1 --expect=1 --mandatory; do
 		must_fail 64 mq-send "$option" jobs body
 		[[ ! -s $out ]]
 	done

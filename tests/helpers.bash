@@ -223,6 +223,84 @@ seen() {
 	grep -v ready "$1"
 }
 
+# ---- deliveries -----------------------------------------------------------------------------------
+
+# clock: microseconds since 1970.
+clock() {
+	echo "${EPOCHREALTIME/./}"
+}
+
+# later MS: returns when so much time has passed; only where time itself is what a test is about.
+later() {
+	local end=$((${EPOCHREALTIME/./} + $1 * 1000))
+	while ((${EPOCHREALTIME/./} < end)); do
+		pause
+	done
+}
+
+# program NAME <<END: an executable shell script in the present directory.
+program() {
+	{ echo '#!/bin/sh'; cat; } >"$1"
+	chmod +x "$1"
+}
+
+# lease QUEUE [DURATION]: takes a message under a lease, of ten minutes if not said, and prints the lease.
+lease() {
+	mq-recv -l "${2:-600}" -F '%l\n' "$1"
+}
+
+# tell PID SIGNAL: sends it, and returns when the process has taken it.
+tell() {
+	kill "-$2" "$1"
+	until_true 20 grep -q '^ShdPnd:[[:blank:]]*0*$' "/proc/$1/status"
+}
+
+# spin N: burns a random little time, at most about N microseconds.
+spin() {
+	local end=$((${EPOCHREALTIME/./} + (RANDOM * 32768 + RANDOM) % $1))
+	while ((${EPOCHREALTIME/./} < end)); do :; done
+}
+
+# killed_at_random MICROSECONDS CMD...: kills the command after at most so much time, again and again, until it
+# ends by itself; it must then have ended with 0 or 1. Its stdout goes to the end of the file $out. After 5 s
+# nobody is killed any more.
+killed_at_random() {
+	local limit=$1 pid result end=$((SECONDS + 5))
+	shift
+	: >"$out"
+	while :; do
+		"$@" <&0 >>"$out" 2>"$err" 3>&- &
+		pid=$!
+		if ((SECONDS < end)); then
+			spin "$limit"
+			kill -KILL "$pid" 2>/dev/null || true
+		fi
+		result=0
+		wait "$pid" 2>/dev/null || result=$?
+		((result == 0 || result == 1)) && return 0
+		((result == 137)) || { status=$result; show "killed at random: $*"; return 1; }
+	done
+}
+
+# drained QUEUE CMD...: runs the command, which may end with 0, 1 or 2, until the queue is empty.
+drained() {
+	local queue=$1 end=$((SECONDS + 20))
+	shift
+	until [[ $(stored "$queue") == 0 ]]; do
+		capture "$@"
+		if ((status > 2 || SECONDS > end)); then
+			show "must empty '$queue': $*"
+			return 1
+		fi
+		pause
+	done
+}
+
+# exactly FILE 'COMMANDS': the file, sorted, is what the commands print, sorted.
+exactly() {
+	bash -e -o pipefail -c "$2" | sort | cmp - <(sort "$1")
+}
+
 # ---- what a test may need -------------------------------------------------------------------------
 
 need() {

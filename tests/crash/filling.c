@@ -17,7 +17,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, CREATE_PAGES = 64, SEND_PAGES = 24, SENDS = 120 };
+/* A new store is its control file and a few dozen pages. */
+enum { PAGE = 4096, CREATE_PAGES = sizeof(struct control) / PAGE + 64, SEND_PAGES = 24, SENDS = 120 };
 
 static char store[4200], filler[4200];
 static const char *directory;

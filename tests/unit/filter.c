@@ -2,7 +2,7 @@
 /* Conditions on messages. */
 #include "unit.h"
 
-#include "libmq.h"
+#include "internal.h"
 
 #define BYTES(text) { text, sizeof(text) - 1 }
 
@@ -104,6 +104,113 @@ TEST(equals, "the value begins behind the first =")
 	CHECK(takes(NULL, "a=b=c", NULL, &message));
 	CHECK(takes(NULL, "a=?=?", NULL, &message));
 	CHECK(!takes(NULL, "a=c", NULL, &message));
+}
+
+static const struct {
+	uint64_t first, end;
+} parts[] = { { 5, 8 }, { 20, 21 }, { 3, 4 }, { 7, 7 }, { 9, 2 }, { 8, 10 }, { 40, UINT64_MAX } };
+
+TEST(offsets, "only offsets of the ranges given are let through, and the next one is found")
+{
+	lmq_filter *filter = NULL;
+	uint64_t next;
+
+	REQUIRE(lmq_filter_open(&filter) == 0);
+	CHECK(filter_range(filter, 17, &next) && next == 17);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		CHECK(lmq_filter_offsets(filter, parts[i].first, parts[i].end) == 0);
+	for (uint64_t at = 0; at < 60; at++) {
+		struct lmq_message message = { .offset = at };
+		uint64_t expected = at < 4 ? (at < 3 ? 3 : at) : at < 5 ? 5 : at < 10 ? at
+			: at < 21 ? 20 : at < 40 ? 40 : at;
+
+		CHECK(filter_range(filter, at, &next) && next == expected);
+		CHECK(lmq_filter_match(filter, &message) == (expected == at));
+	}
+	CHECK(!filter_range(filter, UINT64_MAX, &next));
+	lmq_filter_close(filter);
+	CHECK(filter_range(NULL, 9, &next) && next == 9);
+}
+
+TEST(no_offsets, "an empty range lets nothing through")
+{
+	lmq_filter *filter = NULL;
+	uint64_t next;
+
+	REQUIRE(lmq_filter_open(&filter) == 0);
+	CHECK(lmq_filter_offsets(filter, 4, 4) == 0);
+	CHECK(!filter_range(filter, 0, &next));
+	CHECK(!lmq_filter_match(filter, &bare));
+	lmq_filter_close(filter);
+}
+
+TEST(many_offsets, "ranges in any order are as good as a table of offsets")
+{
+	enum { OFFSETS = 400 };
+
+	for (int round = 0; round < 300; round++) {
+		bool in[OFFSETS + 1] = { false };
+		lmq_filter *filter = NULL;
+		uint64_t next, expected = OFFSETS;
+
+		REQUIRE(lmq_filter_open(&filter) == 0);
+		for (uint64_t n = 1 + unit_random_below(100); n > 0; n--) {
+			uint64_t first = unit_random_below(OFFSETS), size = unit_random_below(9);
+			uint64_t end = first + size < OFFSETS ? first + size : OFFSETS;
+
+			REQUIRE(lmq_filter_offsets(filter, first, end) == 0);
+			for (uint64_t at = first; at < end; at++)
+				in[at] = true;
+		}
+		for (uint64_t at = OFFSETS; at-- > 0;) {
+			bool any;
+
+			expected = in[at] ? at : expected;
+			any = filter_range(filter, at, &next);
+			CHECK(any == (expected < OFFSETS) && (!any || next == expected));
+		}
+		lmq_filter_close(filter);
+	}
+}
+
+TEST(before, "only messages stored before the time, the earlier of two, are let through")
+{
+	const struct lmq_message old = { .time = 99 }, new = { .time = 100 };
+	lmq_filter *filter = NULL;
+
+	REQUIRE(lmq_filter_open(&filter) == 0);
+	CHECK(lmq_filter_match(filter, &new));
+	lmq_filter_before(filter, 100);
+	lmq_filter_before(filter, 200);
+	CHECK(lmq_filter_match(filter, &old));
+	CHECK(!lmq_filter_match(filter, &new));
+	lmq_filter_close(filter);
+}
+
+TEST(deaths, "dead letters can be asked for by reason and origin, and other messages are none")
+{
+	static const struct lmq_death death = {
+		.origin = BYTES("orders"), .history = { .reason = LMQ_CRASHED },
+	};
+	const struct lmq_message dead = { .death = &death };
+	lmq_filter *filter = NULL;
+
+	REQUIRE(lmq_filter_open(&filter) == 0);
+	CHECK(lmq_filter_match(filter, &dead));
+	lmq_filter_reason(filter, LMQ_CRASHED);
+	CHECK(lmq_filter_match(filter, &dead));
+	CHECK(!lmq_filter_match(filter, &bare));
+	lmq_filter_reason(filter, LMQ_FAILED);
+	CHECK(!lmq_filter_match(filter, &dead));
+	lmq_filter_reason(filter, LMQ_REASON_NONE);
+	CHECK(lmq_filter_origin(filter, "orders") == 0);
+	CHECK(lmq_filter_match(filter, &dead));
+	CHECK(!lmq_filter_match(filter, &bare));
+	CHECK(lmq_filter_origin(filter, "no..name") == LMQ_EINVAL);
+	CHECK(lmq_filter_match(filter, &dead));
+	CHECK(lmq_filter_origin(filter, "order") == 0);
+	CHECK(!lmq_filter_match(filter, &dead));
+	lmq_filter_close(filter);
 }
 
 TEST(refused, "conditions that are not valid are refused with a reason and change nothing")

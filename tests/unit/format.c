@@ -48,9 +48,9 @@ TEST(key_order, "blocks sort by channel, lane, offset and part")
 TEST(records, "records come back, and no flipped bit or cut is accepted")
 {
 	struct head_record head = { 3, 17, 1234567890123456789, 99, 1000, 4, 16, 2, 500 }, h;
-	struct group_record group = { 12, 11, 7 }, g;
+	struct group_record group = { .next = 12, .settled = 11, .space = 7 }, g;
 	struct key hk = key_head(5, 0), gk = key_group(5, 0, "readers");
-	uint8_t bytes[HEAD_RECORD];
+	uint8_t bytes[RUN_RECORD_MAX];
 	size_t size = head_record_put(&head, &hk, bytes);
 	REQUIRE(size == HEAD_RECORD);
 	CHECK(head_record_get(&h, &hk, bytes, size));

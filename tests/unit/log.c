@@ -34,6 +34,11 @@ static size_t body_of(uint64_t n, char *body)
 	return size;
 }
 
+static int priority_of(uint64_t n)
+{
+	return n % 7 == 0 ? (int)(n % 10) : LMQ_PRIORITY_DEFAULT;
+}
+
 static int add(lmq_writer *w, uint64_t n)
 {
 	static char body[65536];
@@ -47,8 +52,8 @@ static int add(lmq_writer *w, uint64_t n)
 	if (n % 7 == 0) {
 		m.headers = &h;
 		m.header_count = 1;
-		m.priority = (int)(n % 10);
 	}
+	m.priority = priority_of(n);
 	return lmq_writer_add(w, channel, &m);
 }
 
@@ -60,7 +65,7 @@ static bool same(const struct lmq_message *m, uint64_t n)
 	return m->offset == n && m->body.size == size && memcmp(m->body.data, body, size) == 0 &&
 		(m->key.data != NULL) == (n % 5 == 0) &&
 		(!m->key.data || (m->key.size == key_size && memcmp(m->key.data, key, key_size) == 0)) &&
-		m->header_count == (n % 7 == 0) && m->priority == (n % 7 == 0 ? (int)(n % 10) : 4);
+		m->header_count == (n % 7 == 0) && m->priority == priority_of(n);
 }
 
 static void send_many(uint64_t count)
@@ -76,6 +81,15 @@ static void send_many(uint64_t count)
 		CHECK(lmq_writer_commit(w) == 0);
 	}
 	lmq_writer_close(w);
+}
+
+/* The order in which a queue delivers the first count messages. */
+static void delivery_order(uint64_t *order, uint64_t count)
+{
+	for (int priority = LMQ_PRIORITY_MAX; priority >= 0; priority--)
+		for (uint64_t n = 0; n < count; n++)
+			if (priority_of(n) == priority)
+				*order++ = n;
 }
 
 TEST(round_trip, "messages of all sizes, sent in batches of all sizes, are read back in order")
@@ -129,20 +143,23 @@ TEST(seek, "every offset and every time is found")
 	end();
 }
 
-TEST(drain, "a queue settled in steps of all sizes hands out each message once and ends empty")
+TEST(drain, "a queue settled in steps of all sizes hands out each message once, by priority, and ends empty")
 {
+	static uint64_t order[2000];
 	lmq_receiver *r;
 	struct lmq_message m;
 	struct lmq_channel_info info;
 	uint64_t n = 0;
 	begin(LMQ_QUEUE);
 	send_many(2000);
+	delivery_order(order, 2000);
 	REQUIRE(lmq_receiver_open(channel, NULL, &r) == 0);
 	while (n < 2000) {
 		size_t count, take = unit_random() % 100 + 1;
 		REQUIRE(lmq_receiver_claim(r, take, 1 << 30, &count) == 0);
+		REQUIRE(count == (take < 2000 - n ? take : 2000 - n));
 		for (size_t i = 0; i < count; i++)
-			CHECK(lmq_receiver_next(r, &m) == 0 && same(&m, n + i));
+			CHECK(lmq_receiver_next(r, &m) == 0 && same(&m, order[n + i]) && m.attempt == 1);
 		CHECK(lmq_receiver_next(r, &m) == LMQ_END);
 		count = unit_random() % (count + 1);
 		CHECK(lmq_receiver_settle(r, count, LMQ_SYNC_RELAXED) == 0);
@@ -376,19 +393,22 @@ TEST(small_store, "a store with max-bytes is filled almost to it before a sender
 TEST(holders, "a receiver finds what is free between the claims of others, whatever order they came in")
 {
 	static const size_t wanted[] = { 64, 64, 64, 256 };
-	static const uint64_t first[] = { 0, 64, 0, 128 };
+	static const size_t first[] = { 0, 64, 0, 128 };
+	static uint64_t order[500];
 	lmq_receiver *r[4];
 	struct lmq_message m;
 	size_t count;
 	begin(LMQ_QUEUE);
 	send_many(500);
+	delivery_order(order, 500);
 	for (int i = 0; i < 4; i++) {
 		REQUIRE(lmq_receiver_open(channel, NULL, &r[i]) == 0);
 		if (i == 2)
 			lmq_receiver_release(r[0]);
 		REQUIRE(lmq_receiver_claim(r[i], wanted[i], 1 << 30, &count) == 0);
 		CHECK_EQUAL(count, wanted[i]);
-		CHECK(lmq_receiver_next(r[i], &m) == 0 && m.offset == first[i]);
+		for (size_t k = 0; k < count; k++)
+			CHECK(lmq_receiver_next(r[i], &m) == 0 && same(&m, order[first[i] + k]));
 	}
 	for (int i = 0; i < 4; i++)
 		lmq_receiver_close(r[i]);

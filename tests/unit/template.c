@@ -58,7 +58,7 @@ static struct lmq_message message_with(const char *data, size_t size)
 	message.key = (struct lmq_bytes){ "eu.c42", 6 };
 	message.offset = 1041;
 	message.time = INT64_C(1769249472123456789);
-	message.attempt = 1;
+	message.attempt = message.delivery = 1;
 	return message;
 }
 
@@ -108,6 +108,30 @@ static const char *body_templated(const char *template, const char *body)
 	return shown(FORM_TEMPLATE, template, body, strlen(body));
 }
 
+/* A dead letter, as orders.dead has it. */
+static const struct lmq_death death = {
+	.origin = { "jobs", 4 },
+	.offset = 1041,
+	.history = {
+		.attempts = 5, .failures = 4, .crashes = 1,
+		.first_time = INT64_C(1769249472123456789), .last_time = INT64_C(1769249473000000000),
+		.reason = LMQ_FAILED, .exit_status = 1,
+		.error = { "\x80o\"\n\xff", 5 },
+	},
+};
+
+static const char *letter_shown(enum form_kind kind, const char *template, const struct lmq_death *what)
+{
+	struct lmq_message message = message_with("hello", 5);
+	struct form form = { .kind = kind, .channel = "orders", .delivery = true, .delimiter = "" };
+
+	message.death = what;
+	if (template != NULL)
+		form.template = compiled(template);
+	catch_form(&form, &message, 1);
+	return caught;
+}
+
 /* ---- envelopes ----------------------------------------------------------------------------------- */
 
 #define HEAD "{\"channel\":\"orders\",\"offset\":1041,\"time\":\"2026-01-24T10:11:12.123456789Z\"," \
@@ -139,12 +163,65 @@ TEST(data, "json-data: a body that is JSON is a value, on one line")
 	CHECK_TEXT(shown(FORM_JSON_DATA, NULL, "", 0), HEAD "\"body\":\"\"}");
 }
 
+TEST(ttl, "a time to live is in the envelope where there is one")
+{
+	struct lmq_message message = message_with("x", 1);
+	struct form form = { .kind = FORM_JSON, .channel = "log", .delimiter = "" };
+
+	message.ttl = INT64_C(600000000000);
+	catch_form(&form, &message, 1);
+	CHECK_TEXT(caught, "{\"channel\":\"log\",\"offset\":1041,\"time\":\"2026-01-24T10:11:12.123456789Z\","
+		"\"key\":\"eu.c42\",\"priority\":4,\"ttl\":\"10m\",\"body\":\"x\"}");
+}
+
+#define LETTER "{\"channel\":\"orders\",\"offset\":1041,\"time\":\"2026-01-24T10:11:12.123456789Z\"," \
+	"\"key\":\"eu.c42\",\"priority\":4,\"attempt\":1,\"lease\":\"orders:1041:1\"," \
+	"\"reason\":\"failed\",\"origin\":\"jobs:1041\",\"attempts\":5,\"failures\":4,\"crashes\":1,\"timeouts\":0," \
+	"\"first_time\":\"2026-01-24T10:11:12.123456789Z\",\"last_time\":\"2026-01-24T10:11:13.000000000Z\"," \
+	"\"exit\":1,\"error\":\"\\ufffdo\\\"\\n\\ufffd\",\"body\":\"hello\"}"
+
+TEST(dead, "a dead letter tells why it is dead, before its body")
+{
+	struct lmq_death other = death;
+
+	CHECK_TEXT(letter_shown(FORM_JSON, NULL, &death), LETTER);
+	other.history.exit_status = -1;
+	other.history.signal = 9;
+	CHECK(strstr(letter_shown(FORM_JSON, NULL, &other), ",\"signal\":9,\"error\":") != NULL);
+	CHECK(strstr(caught, "\"exit\"") == NULL);
+	other = (struct lmq_death){ .origin = { "a", 1 }, .partition = 3,
+		.history = { .reason = LMQ_EXPIRED, .exit_status = -1 } };
+	CHECK(strstr(letter_shown(FORM_JSON, NULL, &other), ",\"reason\":\"expired\",\"origin\":\"a/3:0\","
+		"\"attempts\":0,\"failures\":0,\"crashes\":0,\"timeouts\":0,\"body\":") != NULL);
+}
+
+TEST(dead_again, "dead letters stay whole when the buffer is flushed between them")
+{
+	static char error[LMQ_ERROR_MAX];
+	struct lmq_message message = message_with("hello", 5);
+	struct form form = { .kind = FORM_JSON, .channel = "orders", .delimiter = "\n", .delimiter_size = 1 };
+	struct lmq_death long_one = death;
+	size_t size;
+
+	memset(error, 1, sizeof error);
+	long_one.history.error = (struct lmq_bytes){ error, sizeof error };
+	message.death = &long_one;
+	catch_form(&form, &message, 1);
+	size = caught_size;
+	catch_form(&form, &message, 500);
+	CHECK_EQUAL(caught_size, 500 * size);
+	for (size_t i = 1; i < 500; i++)
+		CHECK(memcmp(caught, caught + i * size, size) == 0);
+}
+
 /* ---- templates ----------------------------------------------------------------------------------- */
 
 TEST(fields, "every letter stands for its field")
 {
 	CHECK_TEXT(templated("%b %k %c %o %P %s %a %p %l [%i] %u %% %r%O"),
 		"hello eu.c42 orders 1041 0 5 1 4 orders:1041:1 [] 1769249472 % ");
+	CHECK_TEXT(letter_shown(FORM_TEMPLATE, "%r %O %12O|%-8r|%.2r", &death),
+		"failed jobs:1041    jobs:1041|failed  |fa");
 	CHECK_TEXT(templated("%T"), "2026-01-24T10:11:12.123456789Z");
 	CHECK_TEXT(templated("%{%Y}T"), "2026");
 	CHECK_TEXT(templated("%{trace}h %{none}h %{level}h"), "a\"b  \xc3\xa9t\xc3\xa9");

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a queue holds at most, and what happens then: its senders are refused or wait (full=error, block), or the
+ * oldest messages make room, dropped (drop-old) or as dead letters (dead). Counted in the transaction that adds,
+ * so it is exact: messages are those not settled, whatever their state; bytes are those of the blocks and large
+ * bodies that hold them. What is in somebody's hands is never pushed out.
+ *
+ * Senders that wait take a number (roster.c). Only the first of those alive finds room, so none is passed over.
+ */
+#include "internal.h"
+
+static bool pushes_out(const struct channel_record *r)
+{
+	enum full_policy full = (enum full_policy)limit_of(r, LIMIT_FULL);
+	return full == FULL_DROP_OLD || full == FULL_DEAD;
+}
+
+static uint64_t rest(uint64_t limit, uint64_t used)
+{
+	if (limit == UINT64_MAX)
+		return limit;
+	return limit > used ? limit - used : 0;
+}
+
+int limit_room(struct txn *t, uint32_t id, const struct channel_record *r, uint64_t ticket, uint64_t first,
+	uint64_t *count, uint64_t *bytes)
+{
+	uint64_t messages = limit_of(r, LIMIT_MAX_MESSAGES), most = limit_of(r, LIMIT_MAX_BYTES);
+	struct head_record head;
+	struct group_record g;
+	int rc;
+	if ((messages == UINT64_MAX && most == UINT64_MAX) || pushes_out(r))
+		return 0;
+	if (roster_before(t->store, id, ticket)) {
+		*count = *bytes = 0;
+		return 0;
+	}
+	rc = get_head(t->store, t->mdb, id, 0, &head);
+	if (rc == 0)
+		rc = get_group(t->store, t->mdb, id, 0, "", &g);
+	if (rc != 0)
+		return rc == LMQ_END ? fail_damaged(t->store, "a queue without its log") : rc;
+	*count = rest(messages, head.end - g.settled);
+	*bytes = rest(most, head.bytes);
+	/* An empty queue takes one message whatever its size: else it could never be sent. */
+	if (head.end == g.settled && most != UINT64_MAX && *bytes < first)
+		*bytes = first;
+	return 0;
+}
+
+int limit_full(struct txn *t, const struct channel_record *r)
+{
+	uint64_t messages = limit_of(r, LIMIT_MAX_MESSAGES), most = limit_of(r, LIMIT_MAX_BYTES);
+	char text[LMQ_VALUE_MAX];
+	if (messages != UINT64_MAX)
+		fail(t->store, LMQ_EFULL, "%s: queue is full (max-messages=%llu)", r->name, (unsigned long long)messages);
+	else
+		fail(t->store, LMQ_EFULL, "%s: queue is full (max-bytes=%s)", r->name, lmq_size_format(most, text));
+	fail_hint(t->store, "wait for room with -w, or mq-make %s full=drop-old", r->name);
+	t->store->queue_full = true;
+	return LMQ_EFULL;
+}
+
+static bool over(const struct queue *q)
+{
+	return q->head.end - q->position.settled > limit_of(&q->record, LIMIT_MAX_MESSAGES) ||
+		q->head.bytes > limit_of(&q->record, LIMIT_MAX_BYTES);
+}
+
+/* How many of the oldest messages go in one step: all that are too many, or, for bytes, one by one. */
+static uint64_t excess(const struct queue *q)
+{
+	uint64_t messages = q->head.end - q->position.settled, most = limit_of(&q->record, LIMIT_MAX_MESSAGES);
+	return messages > most ? messages - most : 1;
+}
+
+static int push_out(struct queue *q, struct burial *b, struct run_record *r)
+{
+	struct lmq_verdict v = { .outcome = LMQ_BURY, .reason = LMQ_OVERFLOW, .exit_status = -1 };
+	if (limit_of(&q->record, LIMIT_FULL) == FULL_DEAD && can_bury(q))
+		return queue_failed(q, b, r, &v);
+	return queue_leave(q, r, COUNT_DROPPED, false);
+}
+
+int limit_push_out(struct queue *q)
+{
+	struct burial b = { .batch.count = 0 };
+	struct run_record r;
+	uint64_t from = 0;
+	int rc = 0;
+	if (!pushes_out(&q->record))
+		return 0;
+	while (rc == 0 && over(q) && (rc = group_first(q->t, &q->position, q->head.end, from, &r)) == 0) {
+		uint64_t end = r.end - r.first > excess(q) ? r.first + excess(q) : r.end;
+		struct run held;
+		from = r.end;
+		if (r.state == RUN_LEASED || txn_hold(q->t, q->position.space, r.first, end, &held) != 0)
+			continue;
+		from = held.end;
+		rc = group_carve(q->t, &q->position, held.first, held.end, &r);
+		if (rc == 0)
+			rc = push_out(q, &b, &r);
+	}
+	if (rc == LMQ_END)
+		rc = 0;
+	if (rc == 0)
+		rc = queue_store(q);
+	if (rc == 0)
+		rc = burial_commit(&b, q);
+	burial_free(&b);
+	return rc;
+}

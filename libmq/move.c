@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Moving claimed messages to another channel: out of the one and into the other in one transaction. A large body
+ * is not copied, the new message names its chunks. A copy leaves the message where it is, and so needs chunks of
+ * its own: it is sent anew, by a writer.
+ */
+#include "receiver.h"
+
+#include <string.h>
+
+enum { MOVE_BYTES = 4 << 20, LOTS_MAX = 64 };
+
+struct lot {			/* what goes to one channel */
+	uint32_t id;
+	struct channel_record record;
+	struct batch batch;
+};
+
+struct removal {
+	lmq_receiver *r;
+	struct lmq_channel *to;	/* NULL: each goes back */
+	struct queue q;
+	struct lot *lots;
+	size_t lot_count;
+	size_t bytes, moved;
+};
+
+/* ---- where to ------------------------------------------------------------------------------ */
+
+static int lot_find(struct removal *m, const char *name, struct lot **lot)
+{
+	struct txn *t = m->q.t;
+	lmq_store *s = t->store;
+	struct channel_record record;
+	uint32_t id = m->to ? m->to->id : 0;
+	int rc = m->to ? get_channel_record(s, t->mdb, id, &record) : find_channel(s, t->mdb, name, &id, &record);
+	if (rc == LMQ_END)
+		return m->to ? channel_gone(m->to) : fail(s, LMQ_ENOENT, "%s: no such queue any more", name);
+	if (rc == 0 && !m->to && record.kind != LMQ_QUEUE)
+		return fail(s, LMQ_EKIND, "%s: a %s now, not a queue", name, lmq_kind_name(record.kind));
+	if (rc == 0 && id == m->q.id)
+		return fail(s, LMQ_EINVAL, "%s: the messages are there already", name ? name : record.name);
+	for (size_t i = 0; rc == 0 && i < m->lot_count; i++)
+		if (m->lots[i].id == id) {
+			*lot = &m->lots[i];
+			return 0;
+		}
+	if (rc != 0)
+		return rc;
+	if (m->lot_count == LOTS_MAX)
+		return LMQ_ELIMIT;
+	*lot = &m->lots[m->lot_count++];
+	**lot = (struct lot){ .id = id, .record = record };
+	return 0;
+}
+
+static int lot_of(struct removal *m, const struct lmq_message *message, struct lot **lot)
+{
+	char name[LMQ_NAME_MAX + 1];
+	lmq_store *s = m->q.t->store;
+	size_t n;
+	if (m->to)
+		return lot_find(m, NULL, lot);
+	if (!message->death)
+		return fail(s, LMQ_EINVAL, "%s:%llu: not a dead letter", m->r->queue->name,
+			(unsigned long long)message->offset);
+	n = message->death->origin.size < LMQ_NAME_MAX ? message->death->origin.size : LMQ_NAME_MAX;
+	memcpy(name, message->death->origin.data, n);
+	name[n] = '\0';
+	return lot_find(m, name, lot);
+}
+
+/* ---- taking along -------------------------------------------------------------------------- */
+
+static int take_along(struct removal *m, struct lmq_message *message, const struct blob *blob)
+{
+	lmq_store *s = m->q.t->store;
+	struct lot *lot;
+	int rc = lot_of(m, message, &lot);
+	if (rc != 0)
+		return rc;
+	if (message->body.size > limit_of(&lot->record, LIMIT_MAX_MESSAGE))
+		return fail(s, LMQ_EDATA, "%s:%llu: larger than '%s' takes", m->r->queue->name,
+			(unsigned long long)message->offset, lot->record.name);
+	message->delay = message->not_before = 0;
+	if (!m->to)
+		message->death = NULL;
+	m->bytes += message_room(message);
+	return batch_add(&lot->batch, message, blob->size ? blob : NULL) ? 0 : receiver_no_memory(m->r);
+}
+
+/* One message: read, taken along, gone from here. */
+static int move_one(struct removal *m, uint64_t offset)
+{
+	struct snapshot view;
+	struct log_cursor c;
+	struct record record;
+	struct lmq_message message;
+	struct run_record run;
+	struct blob blob;
+	int rc = queue_unsettled(&m->q, offset, offset + 1, &run);
+	if (rc == LMQ_END)
+		return 0;	/* its last holder was killed while it settled it */
+	if (rc != 0)
+		return rc;
+	rc = log_cursor_within(m->q.t, m->q.id, 0, &m->q.head, &view, &c);
+	log_seek(&c, offset);
+	if (rc == 0)
+		rc = log_next(&c, &record);
+	if (rc == 0)
+		rc = log_message(&c, &record, &message, &m->r->decoded, &blob);
+	if (rc == LMQ_END)
+		rc = fail_damaged(m->q.t->store, "a claimed message is missing");
+	if (rc == 0)
+		rc = take_along(m, &message, &blob);
+	log_cursor_leave(&c);
+	return rc == 0 ? queue_leave(&m->q, &run, COUNT_MOVED, true) : rc;
+}
+
+static int move_all(struct removal *m, size_t count)
+{
+	struct run part;
+	size_t i = 0;
+	int rc = 0;
+	while (rc == 0 && m->bytes < MOVE_BYTES && receiver_part(m->r, &i, &count, &part))
+		for (; rc == 0 && m->bytes < MOVE_BYTES && part.first < part.end; part.first++) {
+			rc = move_one(m, part.first);
+			m->moved += rc == 0;
+		}
+	/* What came before a message that cannot be moved still can. */
+	if (rc == LMQ_ELIMIT && m->moved > 0)
+		rc = 0;
+	if (rc == 0)
+		rc = queue_store(&m->q);
+	for (size_t j = 0; rc == 0 && j < m->lot_count; j++) {
+		struct intake in = { .partial = false };
+		rc = intake(m->q.t, m->lots[j].id, &m->lots[j].record, &m->lots[j].batch, &in);
+		free(in.positions);
+	}
+	return rc;
+}
+
+static int move(lmq_receiver *r, size_t count, struct removal *m, enum lmq_sync sync)
+{
+	struct txn t;
+	int rc;
+	snapshot_pause(&r->snapshot);
+	rc = txn_begin(r->queue->store, &t);
+	if (rc != 0)
+		return rc;
+	rc = queue_load(&t, r->queue->id, r->group_name, &m->q);
+	if (rc == LMQ_END)
+		rc = channel_gone(r->queue);
+	if (rc == 0)
+		rc = txn_room(&t, MOVE_BYTES / 4);
+	if (rc == 0)
+		rc = move_all(m, count);
+	if (rc == 0)
+		return txn_commit(&t, sync);
+	txn_abort(&t);
+	return rc;
+}
+
+/* ---- copying ------------------------------------------------------------------------------- */
+
+static int copy_large(lmq_receiver *r, lmq_writer *w, lmq_channel *to, const struct lmq_message *message)
+{
+	struct lmq_bytes piece = { "", 1 };
+	int rc = lmq_writer_begin(w, to, message);
+	for (uint64_t at = 0; rc == 0 && piece.size > 0; at += piece.size) {
+		rc = lmq_receiver_body(r, at, &piece);
+		if (rc == 0)
+			rc = lmq_writer_write(w, piece.data, piece.size);
+	}
+	return rc == 0 ? lmq_writer_end(w) : rc;
+}
+
+static int copy(lmq_receiver *r, size_t count, lmq_channel *to, enum lmq_sync sync, size_t *copied)
+{
+	struct lmq_message message;
+	lmq_writer *w;
+	int rc = lmq_writer_open(r->queue->store, sync, &w);
+	r->at = r->fresh = 0;
+	r->next = 0;
+	while (rc == 0 && *copied < count && (rc = lmq_receiver_next(r, &message)) == 0) {
+		message.delay = message.not_before = 0;
+		rc = message.body.data ? lmq_writer_add(w, to, &message) : copy_large(r, w, to, &message);
+		*copied += rc == 0;
+	}
+	if (rc == LMQ_END || (rc == LMQ_ELIMIT && *copied > 0))
+		rc = 0;
+	if (rc == 0)
+		rc = lmq_writer_commit(w);
+	lmq_writer_close(w);
+	return rc;
+}
+
+static int move_once(lmq_receiver *r, size_t count, lmq_channel *to, enum lmq_sync sync, size_t *moved)
+{
+	struct removal m = { .r = r, .to = to, .lots = calloc(LOTS_MAX, sizeof *m.lots) };
+	int rc = m.lots ? move(r, count, &m, sync) : receiver_no_memory(r);
+	*moved = m.moved;
+	for (size_t i = 0; m.lots && i < m.lot_count; i++)
+		batch_free(&m.lots[i].batch);
+	free(m.lots);
+	return rc;
+}
+
+/* Where the other queue has no room for all of them, for as many as it has. */
+static int move_most(lmq_receiver *r, size_t count, lmq_channel *to, enum lmq_sync sync, size_t *moved)
+{
+	lmq_store *s = r->queue->store;
+	int rc;
+	for (;;) {
+		s->queue_full = false;
+		rc = move_once(r, count, to, sync, moved);
+		if (rc != LMQ_EFULL || !s->queue_full || *moved <= 1)
+			break;
+		count = *moved / 2;
+	}
+	if (rc != 0)
+		*moved = 0;
+	return rc;
+}
+
+int lmq_receiver_move(lmq_receiver *r, size_t count, lmq_channel *to, unsigned flags, enum lmq_sync sync, size_t *moved)
+{
+	int rc;
+	*moved = 0;
+	if (!to == !(flags & LMQ_MOVE_BACK))
+		return fail(r->queue->store, LMQ_EINVAL, "%s: nowhere to move to", r->queue->name);
+	if (flags & LMQ_MOVE_COPY && to) {
+		rc = copy(r, count, to, sync, moved);
+	} else {
+		rc = move_most(r, count, to, sync, moved);
+	}
+	if (rc == 0)
+		receiver_forget_first(r, *moved);
+	return rc;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A queue, or a group of a topic or stream, within a write transaction: its records are read once, changed in
+ * memory by everything that the transaction does to it, and stored at its end.
+ *
+ * Settling a message of a queue lets go of what it held: its large body at once, its block when nothing else
+ * in it is unsettled. Of a topic or stream it only moves the position: retention decides what goes.
+ */
+#include "internal.h"
+
+enum { DROP_BLOCKS = 4096 };
+
+/* Messages that retention has dropped are no longer anybody's. */
+static int clip(struct queue *q)
+{
+	struct run_record r;
+	int rc = 0;
+	while (rc == 0 && (rc = group_first(q->t, &q->position, q->head.first, 0, &r)) == 0 &&
+			r.first < q->head.first) {
+		uint64_t end = r.end < q->head.first ? r.end : q->head.first;
+		rc = group_carve(q->t, &q->position, r.first, end, &r);
+		if (rc == 0)
+			rc = group_settled(q->t, &q->position, &r);
+		q->position.counter[COUNT_DROPPED] += r.end - r.first;
+	}
+	return rc == LMQ_END ? 0 : rc;
+}
+
+int queue_load(struct txn *t, uint32_t id, const char *group, struct queue *q)
+{
+	int rc;
+	*q = (struct queue){ .t = t, .id = id, .group = group };
+	rc = get_channel_record(t->store, t->mdb, id, &q->record);
+	if (rc != 0)
+		return rc;
+	rc = get_head(t->store, t->mdb, id, 0, &q->head);
+	if (rc == 0)
+		rc = get_group(t->store, t->mdb, id, 0, group, &q->position);
+	if (rc == LMQ_END && q->record.kind == LMQ_QUEUE)
+		return fail_damaged(t->store, "a queue without its log");
+	return rc == 0 && q->record.kind != LMQ_QUEUE ? clip(q) : rc;
+}
+
+static bool has_limit(const struct channel_record *r)
+{
+	return limit_of(r, LIMIT_MAX_MESSAGES) != UINT64_MAX || limit_of(r, LIMIT_MAX_BYTES) != UINT64_MAX;
+}
+
+static int store_queue(struct queue *q)
+{
+	uint64_t floor;
+	int rc = group_floor(q->t, &q->position, &floor);
+	if (floor > q->head.end)
+		floor = q->head.end;
+	if (rc == 0 && floor > q->head.first)
+		q->head.first = floor;
+	if (rc == 0)
+		rc = log_drop_blocks(q->t, q->id, 0, &q->head, DROP_BLOCKS);
+	/* Senders may wait for the room. */
+	if (q->made_room && has_limit(&q->record))
+		txn_wake(q->t, q->id);
+	return rc == 0 ? put_head(q->t, q->id, 0, &q->head) : rc;
+}
+
+int queue_store(struct queue *q)
+{
+	int rc = q->record.kind == LMQ_QUEUE ? store_queue(q) : 0;
+	if (q->made_ready)
+		txn_wake(q->t, q->id);
+	return rc == 0 ? put_group(q->t, q->id, 0, q->group, &q->position) : rc;
+}
+
+int queue_put(struct queue *q, const struct run_record *r)
+{
+	/* Whoever sleeps until the first is due has to look again. */
+	q->made_ready = true;
+	return run_put(q->t, &q->position, r);
+}
+
+int queue_leave(struct queue *q, const struct run_record *r, enum counter why, bool keep_body)
+{
+	struct run part = { r->first, r->end };
+	uint64_t ready = q->position.state[RUN_READY], delayed = q->position.state[RUN_DELAYED], low, high;
+	int rc = 0;
+	if (q->record.kind == LMQ_QUEUE)
+		rc = log_leave(q->t, q->id, 0, &q->head, &part, keep_body);
+	if (rc == 0)
+		rc = group_settled(q->t, &q->position, r);
+	q->position.counter[why] += r->end - r->first;
+	q->made_room = true;
+	if (q->position.state[RUN_READY] > ready || q->position.state[RUN_DELAYED] > delayed)
+		q->made_ready = true;
+	if (rc != 0 || q->record.kind != LMQ_QUEUE)
+		return rc;
+	rc = group_around(q->t, &q->position, r->first, r->end, q->head.end, &low, &high);
+	/* What lies below everything unsettled goes at the end, in one walk. */
+	return rc == 0 && low > 0 ? log_drop_between(q->t, q->id, 0, &q->head, &part, low, high) : rc;
+}
+
+int queue_unsettled(struct queue *q, uint64_t from, uint64_t end, struct run_record *r)
+{
+	int rc = group_first(q->t, &q->position, end < q->head.end ? end : q->head.end, from, r);
+	if (rc == 0 && r->first >= end)
+		return LMQ_END;
+	return rc == 0 ? group_carve(q->t, &q->position, r->first, r->end < end ? r->end : end, r) : rc;
+}
+
+int queue_settle(struct queue *q, uint64_t first, uint64_t end, enum counter why, bool keep_bodies)
+{
+	struct run_record r;
+	int rc = 0;
+	while (first < end && (rc = queue_unsettled(q, first, end, &r)) == 0) {
+		rc = queue_leave(q, &r, why, keep_bodies);
+		if (rc != 0)
+			break;
+		first = r.end;
+	}
+	return rc == LMQ_END ? 0 : rc;
+}
