@@ -96,12 +96,30 @@ channels_by_kind() {
 	expect "$1" 'mq-ls ' 'jobs jobs.eu log news'
 	expect "$1" 'mq-rm -y jobs ' 'jobs jobs.eu log news'
 	expect "$1" 'mq-send --reply-to=' 'jobs jobs.eu'
+	expect "$1" 'mq-peek ' 'jobs jobs.eu'
+	expect "$1" 'mq-trim -y log ' 'jobs jobs.eu log news'
+	expect "$1" 'mq-move ' 'jobs jobs.eu'
+	expect "$1" 'mq-move -n 5 jobs ' 'jobs jobs.eu log news'
+	expect "$1" 'mq-move --redrive ' 'jobs jobs.eu'
+	expect "$1" 'mq-move --redrive jobs ' ''
+	expect "$1" 'mq-exec -P 4 ' 'jobs jobs.eu'
+	expect "$1" 'mq-exec -g mailer ' 'log news'
+	expect "$1" 'mq-exec --to=' 'jobs jobs.eu log news'
+}
+
+command_of_exec() {
+	some_channels "$1"
+	expect "$1" 'mq-exec -P 4 jobs mq-rec' mq-recv
+	expect "$1" 'mq-exec -P 4 jobs -e mq-rec' mq-recv
+	[[ $(offers "$1" 'mq-exec jobs mq-recv --') != *parallel* ]]
 }
 
 bodies_are_free() {
 	some_channels "$1"
 	expect "$1" 'mq-send jobs ' ''
 	expect "$1" 'mq-pub news hello ' ''
+	expect "$1" 'mq-ack ' ''
+	expect "$1" 'mq-peek jobs ' ''
 }
 
 store_of_the_line() {
@@ -127,6 +145,12 @@ values_of_options() {
 	expect "$1" 'mq-send --sync=r' relaxed
 	expect "$1" 'mq-replay --from=' 'end first'
 	expect "$1" 'mq-recv -w ' forever
+	expect "$1" 'mq-peek -o t' table
+	expect "$1" 'mq-peek --state=' 'blocked delayed expired leased ready retry'
+	expect "$1" 'mq-move --reason=' 'crashed expired failed overflow rejected timeout'
+	expect "$1" 'mq-ack --dead --reason=' ''
+	expect "$1" 'mq-exec --sync=r' relaxed
+	expect "$1" 'mq-trim --to=' 'end first'
 	: >input.file
 	expect "$1" 'mq-send jobs --file=input.' input.file
 }
@@ -136,13 +160,20 @@ properties() {
 	must mq-make -s ./other
 	expect "$1" 'mq-make --topic new window-' window-age
 	expect "$1" 'mq-make news w' 'window window-age'
-	expect "$1" 'mq-make jobs max-' max-message
 	case $1 in
 	(fish) # offers a property and its value in one
+		expect "$1" 'mq-make jobs max-m' 'max-message max-messages max-messages=none'
+		expect "$1" 'mq-make jobs full=d' 'full=dead full=drop-old'
+		expect "$1" 'mq-make jobs order=' 'order=key order=none'
+		expect "$1" 'mq-make jobs dead=' 'dead=jobs dead=jobs.eu dead=none'
 		expect "$1" 'mq-make log sealed=' 'sealed=no sealed=yes'
 		expect "$1" 'mq-make --store=./other sync=' 'sync=full sync=relaxed'
 		;;
 	(*)
+		expect "$1" 'mq-make jobs max-' 'max-attempts max-bytes max-message max-messages'
+		expect "$1" 'mq-make jobs full=' 'block dead drop-old error'
+		expect "$1" 'mq-make jobs order=' 'key none'
+		expect "$1" 'mq-make jobs dead=' 'jobs jobs.eu none'
 		expect "$1" 'mq-make --stream new s' sealed
 		expect "$1" 'mq-make log sealed=' 'no yes'
 		expect "$1" 'mq-make --store=./other sync=' 'full relaxed'
@@ -167,6 +198,23 @@ hostile_words() {
 @test "bash: options have their values" { values_of_options bash; }
 @test "bash: properties are offered by kind, with their values" { properties bash; }
 @test "bash: words of the line are never run" { hostile_words bash; }
+@test "bash: behind the queue of mq-exec a command is completed" { command_of_exec bash; }
+
+@test "bash: states are a list with commas" {
+	expect bash 'mq-peek --state=ready,le' ready,leased
+	expect bash 'mq-peek --state=ready,r' ready,retry
+}
+
+@test "bash: the words of a command are left to the completion of that command" {
+	bash --norc -c '
+		source "$1"
+		_command_offset() { echo "from ${COMP_WORDS[$1]}"; }
+		COMP_WORDS=(mq-exec --rate = 5/s jobs tar -x "") COMP_CWORD=7
+		COMP_LINE="mq-exec --rate=5/s jobs tar -x " COMP_POINT=${#COMP_LINE}
+		_mq mq-exec "" -x
+	' - "$ROOT/completions/bash/mq" >said
+	[[ $(<said) == "from tar" ]]
+}
 
 @test "bash: one letter behind another takes the argument" {
 	must mq-send -q -s ./other elsewhere a
@@ -204,6 +252,7 @@ hostile_words() {
 @test "zsh: options have their values" { values_of_options zsh; }
 @test "zsh: properties are offered by kind, with their values" { properties zsh; }
 @test "zsh: words of the line are never run" { hostile_words zsh; }
+@test "zsh: behind the queue of mq-exec a command is completed" { command_of_exec zsh; }
 
 # ---- fish ------------------------------------------------------------------------------------------------
 
@@ -214,3 +263,4 @@ hostile_words() {
 @test "fish: options have their values" { values_of_options fish; }
 @test "fish: properties are offered by kind, with their values" { properties fish; }
 @test "fish: words of the line are never run" { hostile_words fish; }
+@test "fish: behind the queue of mq-exec a command is completed" { command_of_exec fish; }

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: ISC
 # The rows of the benchmark, one function each, run by name in the scratch directory; `run` gives them their
 # sizes and what measures and prints.
-# shellcheck disable=SC2154 # those sizes: TURNS PROCESSES JSON WAKES FLOW GIB, and scratch, row
+# Those sizes: TURNS PROCESSES JSON WAKES FLOW GIB RUNS LEASES CROWD TAKEOVERS; and scratch, row.
+# shellcheck disable=SC2153,SC2154
 
 # ---- peers -----------------------------------------------------------------------------------------
 
@@ -228,6 +229,89 @@ row_wake() {
 	result 'commit returned to bytes, median' "${after[0]}" us '<=50'
 	result 'commit returned to bytes, 99 %' "${after[1]}" us '<=500'
 	result 'commit called to bytes, median' "$before" us '' 'the commit alone' "$commit"
+}
+
+run_each() { mq-exec -e -q -s ./st -P "$1" q /bin/true; }
+xargs_each() { xargs -n 1 -P "$1" /bin/true <numbers; }
+
+row_exec() {
+	local parallel
+	seq "$RUNS" >numbers
+	for parallel in 1 2 4; do
+		for ((turn = 0; turn < 3; turn++)); do
+			fresh st queue q
+			send st numbers
+			took "exec.mq$parallel" run_each "$parallel"
+			took "exec.xargs$parallel" xargs_each "$parallel"
+		done
+		result "/bin/true $RUNS times, -P $parallel" "$(median "exec.mq$parallel")" s '<=1.15x' \
+			"xargs -n 1 -P $parallel" "$(median "exec.xargs$parallel")"
+	done
+	rm -f numbers
+}
+
+take_leases() { mq-recv -e -l 1h -F '%l\n' -s ./st q >leases; }
+acknowledge() { mq-ack -s ./st <leases; }
+
+row_ack() {
+	local batch how
+	lines "$LEASES" 100 >some
+	for ((turn = 0; turn < TURNS; turn++)); do
+		fresh st queue q
+		send st some
+		took ack.lease take_leases
+		took ack.ack acknowledge
+		mq-recv -s ./st q >recv.out && broken 'ack: something is left'
+	done
+	result "leases a second, of $LEASES" "$(per "$LEASES" ack.lease)" /s ''
+	result "acknowledged a second, in one call" "$(per "$LEASES" ack.ack)" /s '>=1e6'
+	for how in claim lease; do
+		for batch in 1 100 1000 10000; do
+			fresh st queue q
+			lines "$((batch == 1 ? LEASES / 20 : batch < 1000 ? LEASES : 5 * LEASES))" 100 |
+				mq-send -q -s ./st q
+			result "${how}s settled a second, by $batch" "$(settle ./st "$batch" "$how")" /s \
+				"$([ "$batch" -lt 10000 ] || echo '>=1e6')"
+		done
+	done
+	rm -rf st some leases
+}
+
+# Each waits for a time of its own: none of them shares its place in the indexes with another.
+delayed() {
+	lines "$CROWD" 100 | awk '{ printf "{\"body\":\"%s\",\"delay\":\"%ds\"}\n", $0, 86400 + NR }'
+}
+
+row_crowded() {
+	local times=() time name leases=100000 ready=$((PROCESSES + 10))
+	[ "$leases" -le "$CROWD" ] || leases=$CROWD
+	for name in st delayed leased; do fresh "$name" queue q; done
+	delayed | mq-send -q -j -s ./delayed q || broken 'crowded: cannot delay'
+	# Every second of them is acknowledged, so that no two neighbours are one entry.
+	lines $((2 * leases)) 100 | mq-send -q -s ./leased q
+	mq-recv -e -l 1d -F '%l\n' -s ./leased q | awk 'NR % 2' | mq-ack -s ./leased ||
+		broken 'crowded: cannot lease'
+	for name in st delayed leased; do lines "$ready" 100 | send "$name" /dev/stdin; done
+	while read -r time _; do times+=("$time"); done < <(turns "$PROCESSES" mq-recv -s ./delayed q : \
+		mq-recv -s ./leased q : mq-recv -s ./st q)
+	result "next message, $CROWD delayed" "${times[0]-}" us '<=1.1x' 'of none' "${times[2]-0}"
+	result "next message, $leases leased" "${times[1]-}" us '<=1.1x' 'of none' "${times[2]-0}"
+	rm -rf delayed leased
+}
+
+# taken_over WORKER OPTION...: by another one, which waits with that command
+taken_over() {
+	local most='' tail='' time=''
+	fresh st queue q
+	read -r time tail most < <(timeout 300 takeover ./st "$TAKEOVERS" "$@")
+	result "killed to bytes, $1, median" "$time" us '<=50000'
+	result "killed to bytes, $1, 99 %" "$tail" us '<=50000'
+	result "killed to bytes, $1, worst of $TAKEOVERS" "$most" us ''
+}
+
+row_takeover() {
+	taken_over mq-recv -f -s ./st q
+	taken_over mq-exec -q -s ./st q cat
 }
 
 # channels WHAT OPTION...: the same command in both stores, in turn
