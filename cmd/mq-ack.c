@@ -105,16 +105,25 @@ static void settle_options(void)
 
 /* ---- reading leases ------------------------------------------------------------------------- */
 
-/* The name in memory that stays. Leases that follow each other mostly are of one channel. */
+/* The name in memory that stays, once. Leases that follow each other mostly are of one channel. */
 static const char *name_keep(const char *name)
 {
-	static char *last;
+	static struct kept {
+		struct kept *before;
+		char name[LMQ_NAME_MAX + 1];
+	} *last;
+	struct kept *kept;
 
-	if (last == NULL || strcmp(last, name) != 0)
-		last = strdup(name);
-	if (last == NULL)
+	for (kept = last; kept != NULL; kept = kept->before)
+		if (strcmp(kept->name, name) == 0)
+			return kept->name;
+	kept = malloc(sizeof *kept);
+	if (kept == NULL)
 		die(EXIT_SYSTEM, "out of memory");
-	return last;
+	strcpy(kept->name, name);
+	kept->before = last;
+	last = kept;
+	return kept->name;
 }
 
 static struct lmq_lease *lease_append(void)
