@@ -6,7 +6,7 @@
  */
 #include "internal.h"
 
-enum { STEP_RUNS = 1024, STEP_MESSAGES = 4096 };
+enum { STEP_RUNS = 1024, STEP_MESSAGES = 4096, STEP_BYTES = 4 << 20 };
 
 /* Ends a transaction on one queue: burials after the queue's own records. */
 static int finish(struct txn *t, struct queue *q, struct burial *b, int rc)
@@ -20,6 +20,20 @@ static int finish(struct txn *t, struct queue *q, struct burial *b, int rc)
 		return txn_commit(t, LMQ_SYNC_RELAXED);
 	txn_abort(t);
 	return rc == LMQ_END ? 0 : rc;	/* the channel is gone: the next look says so */
+}
+
+/* About as many messages as one transaction may bury. */
+static uint64_t step(const struct queue *q)
+{
+	uint64_t count = q->head.end - q->position.settled, size = count ? q->head.bytes / count + 1 : 1;
+	uint64_t n = STEP_BYTES / size + 1;
+	return n < STEP_MESSAGES ? n : STEP_MESSAGES;
+}
+
+/* The end of [first, end), or of a first part of it. */
+static uint64_t step_end(const struct queue *q, uint64_t first, uint64_t end)
+{
+	return end - first > step(q) ? first + step(q) : end;
 }
 
 /* ---- what has become due ------------------------------------------------------------------- */
@@ -41,7 +55,7 @@ static int promote(struct queue *q, struct burial *b, uint64_t first)
 {
 	struct lmq_verdict v = { .outcome = LMQ_RETRY, .reason = LMQ_TIMEOUT, .exit_status = -1 };
 	struct run_record r;
-	int rc = group_carve(q->t, &q->position, first, first + STEP_MESSAGES, &r);
+	int rc = group_carve(q->t, &q->position, first, first + step(q), &r);
 	if (rc == LMQ_END)
 		return fail_damaged(q->t->store, "an index of messages");
 	if (rc == 0 && r.state == RUN_LEASED)
@@ -80,7 +94,7 @@ static int crashed(struct queue *q, struct burial *b, struct run *part, uint32_t
 	struct run_record r;
 	int rc = 0;
 	while (part->first < part->end && !burial_full(b) &&
-			(rc = queue_unsettled(q, part->first, part->end, &r)) == 0) {
+			(rc = queue_unsettled(q, part->first, step_end(q, part->first, part->end), &r)) == 0) {
 		part->first = r.end;
 		if (r.state == RUN_READY && r.history.attempts < attempt) {
 			r.history.attempts = attempt;
@@ -95,7 +109,7 @@ static int crashed(struct queue *q, struct burial *b, struct run *part, uint32_t
 	}
 	if (rc != LMQ_END)
 		return rc;
-	part->first = part->end;
+	part->first = step_end(q, part->first, part->end);
 	return 0;
 }
 
@@ -143,7 +157,8 @@ int aside_expired(lmq_store *s, uint32_t id, const char *group, const struct run
 	for (size_t i = 0; rc == 0 && i < count && !burial_full(&b); i++) {
 		uint64_t at = parts[i].first;
 		struct run_record r;
-		while (at < parts[i].end && (rc = queue_unsettled(&q, at, parts[i].end, &r)) == 0) {
+		while (at < parts[i].end && !burial_full(&b) &&
+				(rc = queue_unsettled(&q, at, step_end(&q, at, parts[i].end), &r)) == 0) {
 			at = r.end;
 			rc = r.state == RUN_READY ? expire(&q, &b, &r) : queue_put(&q, &r);
 			if (rc != 0)

@@ -34,6 +34,19 @@ void run_history(const struct run_record *r, struct lmq_history *out)
 	*out = history_unpack(&r->history, error);
 }
 
+/* A body of its own; what was read of the message may have moved meanwhile. */
+static int take_body(struct burial *b, struct queue *q, struct log_cursor *c, struct record *record,
+	struct lmq_message *m, struct blob *blob)
+{
+	uint64_t offset = record->offset;
+	struct blob old;
+	int rc = blob_copy(q->t, blob);
+	log_seek(c, offset);
+	if (rc == 0)
+		rc = log_next(c, record);
+	return rc == 0 ? log_message(c, record, m, &b->parts, &old) : rc;
+}
+
 /* Reads the messages of r and adds them as dead letters. */
 static int gather(struct burial *b, struct queue *q, const struct run_record *r)
 {
@@ -53,7 +66,7 @@ static int gather(struct burial *b, struct queue *q, const struct run_record *r)
 			rc = log_message(&c, &record, &m, &b->parts, &blob);
 		/* What stays in a topic or stream keeps its body. */
 		if (rc == 0 && blob.size > 0 && q->record.kind != LMQ_QUEUE)
-			rc = blob_copy(q->t, &blob);
+			rc = take_body(b, q, &c, &record, &m, &blob);
 		if (rc != 0)
 			break;
 		death.offset = record.offset;

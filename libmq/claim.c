@@ -196,6 +196,8 @@ static int verify_next(lmq_receiver *r, uint64_t *at, uint64_t end, size_t *kept
 	if (rc == 0 && run.first < end) {
 		c.end = run.end < end ? run.end : end;
 		c.first = run.state == RUN_READY ? run.first : c.end;
+		if (c.first < r->cursor.head.first)	/* retention was faster */
+			c.first = r->cursor.head.first < c.end ? r->cursor.head.first : c.end;
 		c.attempts = run.history.attempts;
 		c.returned = run.history.returned;
 	}
@@ -266,7 +268,9 @@ static int count_crashes(lmq_receiver *r, const struct claimed *c, bool *changed
 		if (rc == 0)
 			trace_shorten(s, &t, &part);
 	}
-	return rc;
+	/* Where it cannot be counted, on a full disk, the message can still be had: its trace stays. */
+	*changed |= rc != 0;
+	return rc == LMQ_EGONE ? rc : 0;
 }
 
 static int set_crashed_aside(lmq_receiver *r, size_t *count)
@@ -303,6 +307,18 @@ static int find_expired(lmq_receiver *r, const struct claimed *c, struct run *pa
 	return rc == LMQ_END ? fail_damaged(r->queue->store, "a claimed message is missing") : rc;
 }
 
+/* What expired and cannot be moved away, on a full disk, must not keep the others from being had. */
+static int leave_out(lmq_receiver *r, const struct run *parts, size_t n, size_t *count, int rc)
+{
+	for (size_t i = 0; i < n; i++)
+		receiver_forget(r, parts[i].first, parts[i].end);
+	receiver_tidy(r);
+	*count = 0;
+	for (size_t i = r->fresh; i < r->run_count; i++)
+		*count += (size_t)(r->runs[i].end - r->runs[i].first);
+	return *count > 0 ? 0 : rc;
+}
+
 static int set_expired_aside(lmq_receiver *r, size_t *count)
 {
 	struct run parts[EXPIRED_MAX];
@@ -317,8 +333,9 @@ static int set_expired_aside(lmq_receiver *r, size_t *count)
 		if (rc == 0 && n > 0) {
 			snapshot_pause(&r->snapshot);
 			rc = aside_expired(r->queue->store, r->queue->id, r->group_name, parts, n);
-			if (rc == 0)
-				rc = look_again(r, count);
+			if (rc != 0)
+				return leave_out(r, parts, n, count, rc);
+			rc = look_again(r, count);
 		}
 	} while (rc == 0 && n > 0 && *count > 0);
 	return rc;

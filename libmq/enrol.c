@@ -16,13 +16,18 @@ static int start(lmq_channel *c, const struct lmq_receiver_options *o, uint64_t 
 
 static int make(lmq_channel *c, const char *group, uint64_t offset)
 {
-	struct group_record g = { .next = offset, .settled = offset };
+	struct group_record g = { .next = offset, .settled = offset }, there;
 	struct store_record store;
 	struct head_record head;
 	struct txn t;
 	int rc = txn_begin(c->store, &t);
 	if (rc != 0)
 		return rc;
+	rc = get_group(c->store, t.mdb, c->id, 0, group, &there);
+	if (rc != LMQ_END) {		/* somebody was faster */
+		txn_abort(&t);
+		return rc;
+	}
 	rc = get_head(c->store, t.mdb, c->id, 0, &head);
 	if (rc == LMQ_END)
 		rc = channel_gone(c);

@@ -94,7 +94,7 @@ static int enter(struct queue *q, const struct batch *b, size_t count, uint64_t 
 	return rc == 0 ? enter_run(q, &last, run, offset) : rc;
 }
 
-static int append_queue(struct txn *t, uint32_t id, struct batch *b, size_t count)
+static int append_queue(struct txn *t, uint32_t id, struct batch *b, size_t count, bool unlimited)
 {
 	struct queue q;
 	uint64_t first;
@@ -109,7 +109,7 @@ static int append_queue(struct txn *t, uint32_t id, struct batch *b, size_t coun
 		q.position.flags |= GROUP_TTL;
 	if (rc == 0 && (b->special || ordered))
 		rc = enter(&q, b, count, first, ordered);
-	if (rc == 0)
+	if (rc == 0 && !unlimited)
 		rc = limit_push_out(&q);
 	if (rc == 0)
 		rc = put_head(t, id, 0, &q.head);
@@ -146,7 +146,8 @@ static int append(struct txn *t, uint32_t id, const struct channel_record *r, st
 	part.count = count;
 	part.size = size;
 	part.time = lmq_now();
-	return is_plain(r, b) ? append_plain(t, id, r, &part, &head) : append_queue(t, id, &part, count);
+	return is_plain(r, b) ? append_plain(t, id, r, &part, &head) : append_queue(t, id, &part, count,
+		in->unlimited);
 }
 
 static uint64_t first_bytes(const struct batch *b)
@@ -168,7 +169,7 @@ int intake(struct txn *t, uint32_t id, const struct channel_record *r, struct ba
 	if (rc != 0)
 		return rc;
 	txn_wake(t, id);
-	if (b->has_id && limit_of(r, LIMIT_DEDUP) != UINT64_MAX)
+	if (in->sent && b->has_id && limit_of(r, LIMIT_DEDUP) != UINT64_MAX)
 		return dedup_intake(t, id, r, b, count, bytes, in);
 	in->taken = batch_prefix(b, count, bytes, &size);
 	if (in->taken < b->count && (in->taken == 0 || !in->partial)) {

@@ -506,6 +506,8 @@ struct queue {
 
 int queue_load(struct txn *t, uint32_t id, const char *group, struct queue *q);	/* LMQ_END: gone */
 int queue_store(struct queue *q);
+/* Lets go of the blocks below everything unsettled, which queue_store does too. */
+int queue_shed(struct queue *q);
 /* Carves the first unsettled run of [from, end). LMQ_END. */
 int queue_unsettled(struct queue *q, uint64_t from, uint64_t end, struct run_record *r);
 int queue_put(struct queue *q, const struct run_record *r);	/* a carved run in its new state */
@@ -518,7 +520,8 @@ int queue_settle(struct queue *q, uint64_t first, uint64_t end, enum counter why
 
 struct intake {
 	bool partial;		/* a queue may take only the first ones */
-	bool unlimited;		/* a queue's limits do not count */
+	bool unlimited;		/* a queue's limits do not count, and nothing is pushed out for these */
+	bool sent;		/* by a sender: ids that are known are not stored again */
 	uint64_t ticket;	/* of a sender that waited; 0 */
 	int fault;		/* out: partial, and the message behind those taken was refused: LMQ_EDATA */
 	size_t taken;		/* out: messages stored, or known already */

@@ -100,6 +100,8 @@ int limit_push_out(struct queue *q)
 		rc = group_carve(q->t, &q->position, held.first, held.end, &r);
 		if (rc == 0)
 			rc = push_out(q, &b, &r);
+		if (rc == 0)
+			rc = queue_shed(q);
 	}
 	if (rc == LMQ_END)
 		rc = 0;

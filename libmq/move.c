@@ -114,6 +114,8 @@ static int move_one(struct removal *m, uint64_t offset)
 	if (rc == 0)
 		rc = take_along(m, &message, &blob);
 	log_cursor_leave(&c);
+	if (rc == LMQ_ELIMIT && queue_put(&m->q, &run) != 0)
+		return fail(m->q.t->store, LMQ_EIO, "%s: a message could not be put back", m->r->queue->name);
 	return rc == 0 ? queue_leave(&m->q, &run, COUNT_MOVED, true) : rc;
 }
 

@@ -46,7 +46,7 @@ static bool has_limit(const struct channel_record *r)
 	return limit_of(r, LIMIT_MAX_MESSAGES) != UINT64_MAX || limit_of(r, LIMIT_MAX_BYTES) != UINT64_MAX;
 }
 
-static int store_queue(struct queue *q)
+int queue_shed(struct queue *q)
 {
 	uint64_t floor;
 	int rc = group_floor(q->t, &q->position, &floor);
@@ -54,8 +54,12 @@ static int store_queue(struct queue *q)
 		floor = q->head.end;
 	if (rc == 0 && floor > q->head.first)
 		q->head.first = floor;
-	if (rc == 0)
-		rc = log_drop_blocks(q->t, q->id, 0, &q->head, DROP_BLOCKS);
+	return rc == 0 ? log_drop_blocks(q->t, q->id, 0, &q->head, DROP_BLOCKS) : rc;
+}
+
+static int store_queue(struct queue *q)
+{
+	int rc = queue_shed(q);
 	/* Senders may wait for the room. */
 	if (q->made_room && has_limit(&q->record))
 		txn_wake(q->t, q->id);

@@ -237,6 +237,8 @@ void receiver_tidy(lmq_receiver *r)
 	size_t kept = 0, fresh = r->fresh, at = r->at;
 	for (size_t i = 0; i < r->run_count; i++) {
 		bool empty = r->runs[i].first >= r->runs[i].end;
+		if (empty && i == r->at)
+			r->next = r->checked = 0;	/* the next run may lie anywhere */
 		fresh -= empty && i < r->fresh;
 		at -= empty && i < r->at;
 		if (!empty)
@@ -259,6 +261,8 @@ void receiver_forget_leased(lmq_receiver *r)
 bool receiver_part(const lmq_receiver *r, size_t *i, size_t *count, struct run *part)
 {
 	const struct claimed *c;
+	while (*i < r->run_count && r->runs[*i].leased)
+		++*i;
 	if (*i >= r->run_count || *count == 0)
 		return false;
 	c = &r->runs[(*i)++];

@@ -87,6 +87,7 @@ static int give_back(struct queue *q, struct run_record *r)
 	r->owner[0] = '\0';
 	r->history.attempts--;
 	r->history.returned++;
+	r->history.reason = LMQ_REASON_NONE;
 	return queue_put(q, r);
 }
 

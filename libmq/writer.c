@@ -200,7 +200,7 @@ static bool resumes(const lmq_writer *w, const struct lot *l)
 
 static int lot_append(lmq_writer *w, struct txn *t, struct lot *l)
 {
-	struct intake in = { .partial = w->may_cut, .ticket = w->ticket };
+	struct intake in = { .sent = true, .partial = w->may_cut, .ticket = w->ticket };
 	uint64_t before = w->resume.stored;
 	struct channel_record r;
 	int rc = channel_record(l->channel, t->mdb, &r);

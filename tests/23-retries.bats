@@ -80,7 +80,7 @@ crash() {
 @test "many that wait for their retry do not hide the next ready one" {
 	must mq-make --queue jobs backoff=1h..1h
 	seq 20000 | must mq-send jobs
-	mq-recv -e -l 600 -F '%l\n' jobs | must mq-ack --retry
+	mq-recv -e -l 600 -F '%l\n' jobs | must mq-ack --retry -D 1h
 	must mq-send jobs next
 	prints next mq-recv jobs
 	nothing mq-recv -e jobs

@@ -306,3 +306,19 @@ room() {
 	prints b mq-recv -w 20 results
 	[[ $(stored jobs) == 0 ]]
 }
+
+@test "drop-old with max-bytes drops only as much as is too much" {
+	must mq-make --queue jobs max-bytes=64K full=drop-old
+	for _ in $(seq 200); do head -c 999 /dev/zero | tr '\0' x; echo; done | must mq-send jobs
+	n=$(stored jobs)
+	((n >= 50 && n <= 66))
+}
+
+@test "two full queues that are each other's place for dead letters end" {
+	must mq-make --queue one max-messages=2 full=dead dead=two
+	must mq-make --queue two max-messages=2 full=dead dead=one
+	for i in $(seq 20); do must mq-send one "$i"; done
+	mq-recv -e one >all
+	mq-recv -e two >>all
+	exactly all 'seq 20'
+}

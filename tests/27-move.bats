@@ -341,3 +341,11 @@ dead() {
 	{ cat one two; echo -n small; } >wanted
 	same 'mq-recv -e -r jobs' 'cat wanted'
 }
+
+@test "--redrive brings a message back though its id is known" {
+	must mq-make --queue jobs dedup=1h max-attempts=1
+	must mq-send --id=o-1 jobs body
+	must_fail 2 mq-exec -e jobs false
+	must mq-move --redrive jobs
+	prints body mq-recv jobs
+}

@@ -265,4 +265,50 @@ TEST(holes, "every other message is settled, from either end, and the others are
 	}
 }
 
+TEST(one_by_one, "settling each message as it comes does not skip those that lie before it")
+{
+	struct lmq_message m = LMQ_MESSAGE_INIT;
+	size_t count, n = 0;
+	begin();
+	for (m.body = (struct lmq_bytes){ "x", 1 }; n < 6; n++) {
+		m.priority = n == 5 ? 9 : LMQ_PRIORITY_DEFAULT;
+		REQUIRE(lmq_writer_add(writer, channel, &m) == 0);
+	}
+	REQUIRE(lmq_writer_commit(writer) == 0);
+	REQUIRE(lmq_receiver_claim(receiver[0], 10, 1 << 20, &count) == 0 && count == 6);
+	for (n = 0; lmq_receiver_next(receiver[0], &m) == 0; n++) {
+		CHECK(m.offset == (n == 0 ? 5 : n - 1));
+		REQUIRE(lmq_receiver_settle(receiver[0], 1, LMQ_SYNC_RELAXED) == 0);
+	}
+	CHECK(n == 6);
+	end();
+}
+
+TEST(lease_not_owned, "what a receiver leased it no longer settles; a lease given back is void, also if one before it ran out")
+{
+	struct lmq_lease lease = { .channel = "log", .attempt = 1, .outcome = LMQ_RETURN };
+	struct lmq_message m = LMQ_MESSAGE_INIT;
+	struct lmq_channel_info info;
+	size_t count;
+	begin();
+	m.body = (struct lmq_bytes){ "x", 1 };
+	REQUIRE(lmq_writer_add(writer, channel, &m) == 0 && lmq_writer_commit(writer) == 0);
+	REQUIRE(lmq_receiver_claim(receiver[0], 1, 1, &count) == 0);
+	REQUIRE(lmq_receiver_lease(receiver[0], 1, LMQ_SYNC_RELAXED) == 0);
+	while (lmq_receiver_claim(receiver[1], 1, 1, &count) == LMQ_END)
+		;
+	CHECK(lmq_receiver_settle(receiver[0], 1, LMQ_SYNC_RELAXED) == 0);
+	CHECK(lmq_channel_info(channel, &info) == 0 && info.messages == 1);
+	REQUIRE(lmq_receiver_lease(receiver[1], 1000000000000, LMQ_SYNC_RELAXED) == 0);
+	CHECK(lmq_store_settle(store, &lease, 1, LMQ_SYNC_RELAXED) == 0 && lease.status == LMQ_ELOST);
+	lease.attempt = 2;
+	CHECK(lmq_store_settle(store, &lease, 1, LMQ_SYNC_RELAXED) == 0 && lease.status == 0);
+	lease.outcome = LMQ_ACKNOWLEDGE;
+	CHECK(lmq_store_settle(store, &lease, 1, LMQ_SYNC_RELAXED) == 0 && lease.status == LMQ_ELOST);
+	REQUIRE(lmq_receiver_claim(receiver[2], 1, 1, &count) == 0 && lmq_receiver_next(receiver[2], &m) == 0);
+	CHECK(m.attempt == 2 && m.delivery == 3);
+	lmq_receiver_release(receiver[2]);
+	end();
+}
+
 UNIT_MAIN
