@@ -337,3 +337,18 @@ working() {
 	mq-recv -e results >got
 	exactly got 'seq 100'
 }
+
+@test "-g: workers that make a group at the same time share it" {
+	must mq-make --stream log
+	seq 40 | must mq-pub log
+	for i in 1 2 3 4 5 6; do
+		start "member$i" mq-exec -e -g team log sh -c 'echo "$(cat)"'
+		pids[i]=$started
+	done
+	for i in 1 2 3 4 5 6; do
+		until_true 20 gone "${pids[i]}"
+		wait "${pids[i]}" || [[ $? == 1 && ! -s member$i.out ]]
+	done
+	cat member[1-6].out >all
+	exactly all 'seq 40'
+}
