@@ -128,7 +128,9 @@ struct form {
 	struct template *template;	/* FORM_TEMPLATE */
 	bool escape;			/* FORM_BODY on a terminal: control bytes shown escaped */
 	const char *channel;		/* name for the envelope and %c */
-	bool delivery;			/* the message is delivered (queue): attempt and lease are shown */
+	bool partitioned;		/* the stream has several partitions: positions and the envelope tell which */
+	const char *group;		/* for which the message is delivered, for its lease; NULL: of a queue */
+	bool delivery;			/* the message is delivered: attempt and lease are shown */
 	const struct lmq_delivery *delivery_state;	/* for the envelope: how its delivery stands; or NULL */
 };
 
@@ -139,12 +141,22 @@ struct form {
 	{ 'd', "delimiter", "S", "messages end in the string S" }, \
 	{ 'r', "raw", NULL, "bodies and nothing else" }, \
 	{ 'F', "format", "T", "template, see mq-formats(5)" }
+/* The same, with few words, where there are many others. */
+#define FORM_BRIEF \
+	{ 'j', "json", NULL, "JSON envelope, one object a line" }, \
+	{ 'F', "format", "T", "template, see mq-formats(5)" }, \
+	{ '0', "null", NULL, "" }, \
+	{ 'd', "delimiter", "S", "" }, \
+	{ 'r', "raw", NULL, "" }, \
+	{ 'o', "output", "M", "" }
 #define FORM_OPTIONS \
 	FORM_SHAPES, \
 	{ 'o', "output", "M", "body, json or json-data" }
 bool form_option(struct form *form, int key, const char *argument);
 /* Decides what depends on stdout (escape); call once after the options. */
 void form_ready(struct form *form);
+/* Whether it is a stream with several partitions, for form.partitioned. */
+bool channel_partitioned(lmq_channel *channel);
 
 /* Where a message comes from, so that a large body can be fetched piece by piece. */
 struct body_source {
@@ -229,10 +241,11 @@ bool body_is_text(const struct lmq_message *message, const struct body_source *s
 /* Its first bytes, size at most, copied to the buffer; *got of them. */
 int body_begin(const struct lmq_message *message, const struct body_source *source, char *buffer, size_t size,
 	size_t *got);
+enum { LEASE_TEXT_MAX = 2 * LMQ_NAME_MAX + 48 };
 /* fields.c: the message without a delimiter, and its headers, as JSON; and its position with the attempt. */
 int envelope_write(const struct form *form, const struct lmq_message *message, const struct body_source *source);
 int headers_write(const struct lmq_message *message);
-char *lease_put(char *to, const struct form *form, const struct lmq_message *message);	/* LMQ_NAME_MAX + 42 bytes */
+char *lease_put(char *to, const struct form *form, const struct lmq_message *message);	/* LEASE_TEXT_MAX bytes */
 char *origin_put(char *to, const struct lmq_death *death);	/* where a dead letter was; as many bytes */
 
 /* ---- reading.c: what mq-recv, mq-sub and mq-replay share ------------------------------------------------ */
@@ -251,6 +264,36 @@ void missed_tell(const char *name, lmq_reader *reader, uint64_t *told);
 const char *consumer_name(const char *given);
 /* The only operand, or 64; what: "queue". */
 const char *only_operand(int argc, char **argv, int first, const char *what);
+/* As missed_tell(), of so many that were missed; how many of them were not told of before. */
+uint64_t missed_say(const char *name, uint64_t missed, uint64_t *told);
+/* At the end, of all that were missed: unless the only line about them has said it. */
+void missed_sum(uint64_t missed);
+/* Where a new group of a channel of that kind starts: as the range says; streams at first, topics now. */
+struct range;
+void group_start(const struct range *range, enum lmq_kind kind, enum lmq_seek *how, int64_t *value);
+void group_check(const char *group);	/* dies with 64 if that is not a name that a group can have */
+bool group_exists(lmq_channel *channel, const char *group);	/* as far as can be told */
+
+/* ---- consume.c: messages that are taken, and written to stdout; mq-recv, mq-sub -g ------------------------------- */
+
+struct consumer {
+	lmq_store *store;
+	const struct form *form;	/* for the channel, and group, of the receiver */
+	int64_t lease;			/* they are kept leased for so long; 0: acknowledged */
+	bool unhurried;			/* nobody knows how fast they are read: leases are made of a few only */
+	enum lmq_sync sync;		/* of the acknowledgements */
+	/* from here on consume.c's own */
+	lmq_receiver *receiver;
+	struct body_source source;
+	size_t batch;
+};
+int64_t lease_argument(const char *argument);	/* of -l; dies with 64 */
+void consumer_start(struct consumer *consumer, lmq_receiver *receiver);
+/*
+ * Claims messages, at most so many, writes and settles them; *taken grows by those that stdout has taken. LMQ_END:
+ * none is ready; or a failure with a sentence. It ends the tool if stdout fails.
+ */
+int consumer_receive(struct consumer *consumer, uint64_t most, uint64_t *taken);
 
 /* ---- input.c, envelope.c: bytes become messages ------------------------------------------------------ */
 
@@ -325,8 +368,12 @@ struct outbox {
 	lmq_writer *writer;
 	struct lmq_message message;	/* the fields that every message gets */
 	bool atomic;		/* all in one transaction, or nothing */
+	bool mandatory;		/* end with 1 where nobody would keep a message */
 	bool print_position;
-	int64_t wait;		/* ns for room in a full queue; -1: for ever if the queue says full=block */
+	bool partitioned;	/* positions tell the partition */
+	enum { EXPECT_NOTHING, EXPECT_OFFSET, EXPECT_KEY } expect;
+	uint64_t expected;	/* offset of the first message; of the newest one with its key, or LMQ_NONE */
+	int64_t wait;		/* ns for room in a full queue; -1: for ever if the channel says full=block */
 	lmq_watch *watch;	/* where that is waited for; NULL: it is not */
 	const char *resume;	/* the messages are numbered under this name; NULL */
 	uint64_t stored;	/* by earlier runs under that name; */
@@ -403,8 +450,23 @@ struct range {
 	{ OPTION_LAST, "last", "N", "start N messages before the end" }
 enum { OPTION_FROM = 256, OPTION_TO, OPTION_LAST, OPTION_TOOL = 300 /* first of a tool's own */ };
 bool range_option(struct range *range, int key, const char *argument);
+bool range_starts(const struct range *range);	/* whether it says where to start */
 /* Moves the reader to where the range starts; default_from is used if nothing was given. 0 or a status. */
 int range_seek(const struct range *range, lmq_reader *reader, enum lmq_seek default_seek);
+
+/* ---- stamp.c: what every message of mq-send and mq-pub carries but its body --------------------------- */
+
+struct stamp {
+	struct lmq_message message;	/* LMQ_MESSAGE_INIT */
+	struct lmq_header headers[LMQ_HEADERS_MAX];
+	size_t bytes;			/* of all fields so far */
+	bool delayed, timed;		/* -D, --at */
+};
+enum {
+	OPTION_TYPE = OPTION_TOOL + 70, OPTION_ID, OPTION_REPLY_TO, OPTION_CORRELATION, OPTION_AT,
+	OPTION_TOMBSTONE,
+};
+bool stamp_option(struct stamp *stamp, int key, const char *argument);
 
 /* ---- table.c: rows for people and programs -------------------------------------------------------------- */
 
@@ -418,7 +480,42 @@ struct table *table_new(enum table_kind kind, const char *const columns[], size_
 void table_text(struct table *table, const char *text);		/* the next cell */
 void table_number(struct table *table, uint64_t number, const char *shown);	/* shown: for people, or NULL */
 void table_json(struct table *table, const char *text, const char *json);	/* json: the cell as a JSON value */
+void table_time(struct table *table, int64_t time, int64_t now);	/* how long ago for people; 0: not known */
 void table_print(struct table *table);	/* everything to stdout through output.c, and frees it */
+void table_free(struct table *table);	/* unprinted */
+
+/* "table", "plain" or "json", or dies with 64. */
+enum table_kind table_argument(const char *text);
+
+/* groups.c: what is said of a group of a queue, here with 64, and of a partition that a channel does not have. */
+void warn_no_groups(const char *name);
+_Noreturn void die_no_groups(const char *name);
+enum { PARTITION_ABSENT_MAX = LMQ_NAME_MAX + 96 };
+void partition_absent(char text[PARTITION_ABSENT_MAX], const char *name, int64_t partition, uint32_t partitions);
+void partition_check(const char *name, int64_t partition, uint32_t partitions);	/* dies with 64 */
+
+/* Rows about groups, for mq-ls and mq-seek. */
+enum { GROUP_COLUMNS = 10 };
+extern const char *const group_columns[GROUP_COLUMNS];
+void group_row(struct table *table, const struct lmq_group_info *info, int64_t now);	/* as many cells */
+/* "NAME=VALUE NAME=VALUE" of the properties that differ from the default, in JSON an object: one cell. */
+void properties_cell(struct table *table, const struct lmq_property *list, size_t count);
+
+/* routes.c: rows about routes, for mq-ls and mq-route. In JSON each condition is a field of its own. */
+struct table *routes_table(enum table_kind kind);
+void route_row(struct table *table, enum table_kind kind, const struct lmq_route *route);
+
+/* positions.c: positions of groups as lines of text, the same in and out. */
+struct position {
+	char channel[LMQ_NAME_MAX + 1];
+	char group[LMQ_NAME_MAX + 1];
+	uint32_t partition;
+	uint64_t offset;
+	uint64_t line;		/* where it was read */
+};
+void position_write(const char *channel, const struct lmq_group_info *info);
+/* All of stdin, sorted by channel, group and partition, each of which is there once; dies with 65. */
+struct position *positions_read(size_t *count);
 
 /* ---- delivery.c, offsets.c, conditions.c, pace.c: what mq-ack, mq-exec, mq-move, mq-peek and mq-trim share ------------- */
 

@@ -119,6 +119,7 @@ int exit_status(int lmq_status)
 	case LMQ_ETIME:
 		return EXIT_NOTHING;
 	case LMQ_ELOST:
+	case LMQ_ECONFLICT:
 		return EXIT_NO;
 	case LMQ_EINVAL:
 	case LMQ_EKIND:

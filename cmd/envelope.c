@@ -12,12 +12,13 @@
 
 enum field {
 	FIELD_BODY, FIELD_BASE64, FIELD_DATA, FIELD_ID, FIELD_KEY, FIELD_TYPE, FIELD_REPLY_TO,
-	FIELD_CORRELATION, FIELD_HEADERS, FIELD_PRIORITY, FIELD_TTL, FIELD_NOT_BEFORE, FIELD_COUNT
+	FIELD_CORRELATION, FIELD_HEADERS, FIELD_PRIORITY, FIELD_TTL, FIELD_NOT_BEFORE, FIELD_TOMBSTONE,
+	FIELD_COUNT
 };
 
 static const char *const field_names[FIELD_COUNT] = {
 	"body", "body_base64", "data", "id", "key", "type", "reply_to",
-	"correlation", "headers", "priority", "ttl", "not_before"
+	"correlation", "headers", "priority", "ttl", "not_before", "tombstone"
 };
 
 static const char not_object[] = "not a JSON object";
@@ -252,6 +253,13 @@ static bool not_before_read(struct envelope *envelope, struct scan *scan)
 	return true;
 }
 
+static bool tombstone_read(struct envelope *envelope, struct scan *scan)
+{
+	envelope->message.tombstone = scan_word(scan, "true");
+	return envelope->message.tombstone || scan_word(scan, "false") ||
+		field_fault(envelope, FIELD_TOMBSTONE, "is neither true nor false");
+}
+
 static bool field_read(struct envelope *envelope, struct scan *scan, enum field field)
 {
 	struct lmq_message *message = &envelope->message;
@@ -279,6 +287,8 @@ static bool field_read(struct envelope *envelope, struct scan *scan, enum field 
 		return ttl_read(envelope, scan);
 	case FIELD_NOT_BEFORE:
 		return not_before_read(envelope, scan);
+	case FIELD_TOMBSTONE:
+		return tombstone_read(envelope, scan);
 	default:
 		return body_read(envelope, scan, field);
 	}
@@ -352,6 +362,8 @@ bool envelope_read(struct envelope *envelope, char *text, size_t size,
 	scan_space(&scan);
 	if (scan.at != scan.end)
 		return fault(envelope, not_object);
+	if (message->body.data == NULL && message->tombstone)
+		message->body.data = "";
 	if (message->body.data == NULL)
 		return fault(envelope, "no body, body_base64 or data");
 	return headers_default(envelope, defaults);

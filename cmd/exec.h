@@ -46,8 +46,10 @@ struct span {			/* messages that follow each other, at the same attempt */
 enum ending { ENDS_ALONE, ENDS_LATE, ENDS_CALLED_OFF };	/* by: itself, -t, a second signal */
 
 struct task {
-	struct span *spans;
+	struct span *spans;		/* all of one partition, */
 	size_t span_count, span_room;
+	uint32_t partition;		/* with this number */
+	bool partitioned;		/* of several */
 	uint64_t count;			/* messages */
 	char *const *arguments, *const *variables;	/* until the command is started */
 	int input, output;		/* its stdin, and with --to its stdout; -1 */
@@ -72,6 +74,7 @@ struct task {
 struct taking {
 	const struct work *work;
 	lmq_receiver *receiver;
+	bool partitioned;		/* the stream has several partitions */
 	uint32_t last_attempt;		/* of messages; 0: there is none */
 	const char *last_attempt_text;	/* "5", "none"; "": not known */
 };
@@ -95,7 +98,7 @@ void task_empty(struct task *task);	/* ready to be filled again */
 /* Once, with what is the same for all messages; store: its path. */
 void variables_prepare(const struct work *work, const char *store);
 /* The environment for this message, until the next call; attempts_most may be "". */
-char *const *variables_for(const struct lmq_message *message, const char *attempts_most);
+char *const *variables_for(const struct lmq_message *message, bool partitioned, const char *attempts_most);
 void variables_count(uint64_t messages);	/* adds to it that the run has so many */
 
 /*
@@ -136,14 +139,17 @@ void verdict_spoil(struct task *task, enum lmq_outcome outcome, const char *why)
 /* The verdicts on count tasks; an array of the module's own, NULL without memory. */
 struct lmq_verdict *verdicts_of(struct task *const *tasks, size_t count, size_t *verdict_count);
 
-/* What of the channel's properties has to do with failures. */
+/* What of the properties of the channel, or of the group, has to do with failures. */
 struct limits {
 	char attempts[24];		/* "5", "none"; "": not known */
 	uint32_t last_attempt;		/* 0: no limit */
 	char dead[LMQ_NAME_MAX + 1];
 	int64_t read_at;
 };
-void limits_read(struct limits *limits, lmq_channel *channel, int64_t now);
+void limits_read(struct limits *limits, lmq_channel *channel, const char *group, int64_t now);
+/* Where the first message of the task lies: "jobs:17", "log/3:17". */
+enum { SUBJECT_MAX = LMQ_NAME_MAX + 40 };
+int subject_put(char text[SUBJECT_MAX], const struct work *work, const struct task *task);
 /* A line about a task that was concluded and not acknowledged. */
 void verdict_tell(const struct work *work, const struct task *task, const struct limits *limits);
 
@@ -171,6 +177,10 @@ struct worker {
 	lmq_watch *watch;
 	lmq_channel *channel;		/* NULL: it is not there (yet) */
 	lmq_receiver *receiver;
+	uint32_t id;			/* of the channel that was opened last; 0: none was */
+	bool partitioned;		/* it has several partitions; */
+	int64_t share_at;		/* no look for members that want some of them before this deadline */
+	uint64_t missed;		/* messages that were told of as missed */
 	struct limits limits;
 	/* every task is in one of these, which have room for all */
 	struct task **spare, **running, **ended;

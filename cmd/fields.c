@@ -14,9 +14,22 @@ static char *put(char *to, const char *text, size_t size)
 
 #define PUT(to, literal) put(to, literal, sizeof(literal) - 1)
 
+/* "/3" */
+static char *partition_put(char *to, uint32_t partition)
+{
+	*to++ = '/';
+	return decimal_put(to, partition);
+}
+
 char *lease_put(char *to, const struct form *form, const struct lmq_message *message)
 {
 	to = put(to, form->channel, strlen(form->channel));
+	if (form->partitioned)
+		to = partition_put(to, message->partition);
+	if (form->group != NULL) {
+		*to++ = '@';
+		to = put(to, form->group, strlen(form->group));
+	}
 	*to++ = ':';
 	to = decimal_put(to, message->offset);
 	*to++ = ':';
@@ -28,10 +41,8 @@ char *origin_put(char *to, const struct lmq_death *death)
 	const struct lmq_bytes *name = &death->origin;
 
 	to = put(to, name->data, name->size < LMQ_NAME_MAX ? name->size : LMQ_NAME_MAX);
-	if (death->partition > 0) {
-		*to++ = '/';
-		to = decimal_put(to, death->partition);
-	}
+	if (death->partitioned)
+		to = partition_put(to, death->partition);
 	*to++ = ':';
 	return decimal_put(to, death->offset);
 }
@@ -46,6 +57,10 @@ static int head_write(const struct form *form, const struct lmq_message *message
 	to = put(to, form->channel, strlen(form->channel));
 	to = PUT(to, "\",\"offset\":");
 	to = decimal_put(to, message->offset);
+	if (form->partitioned) {
+		to = PUT(to, ",\"partition\":");
+		to = decimal_put(to, message->partition);
+	}
 	to = PUT(to, ",\"time\":\"");
 	to = time_put(to, message->time);
 	*to++ = '"';
@@ -91,7 +106,7 @@ int headers_write(const struct lmq_message *message)
 
 static int delivery_write(const struct form *form, const struct lmq_message *message)
 {
-	char *room = output_room(LMQ_NAME_MAX + 128), *to = room;
+	char *room = output_room(LEASE_TEXT_MAX + 64), *to = room;
 
 	if (room == NULL)
 		return OUTPUT_FAILED;
@@ -167,6 +182,8 @@ static int death_write(const struct lmq_death *death)
 
 	if (text_write(",\"reason\":\"", &reason) != 0 || text_write(",\"origin\":\"", &origin) != 0)
 		return OUTPUT_FAILED;
+	if (death->group.data != NULL && text_write(",\"group\":\"", &death->group) != 0)
+		return OUTPUT_FAILED;
 	return history_write(&death->history);
 }
 
@@ -184,6 +201,8 @@ static int fields_write(const struct form *form, const struct lmq_message *messa
 	    output_bytes(priority, sizeof priority - 1) != 0 || ttl_write(message->ttl) != 0 ||
 	    field_write(",\"reply_to\":\"", &message->reply_to) != 0 ||
 	    field_write(",\"correlation\":\"", &message->correlation) != 0)
+		return OUTPUT_FAILED;
+	if (message->tombstone && output_bytes(",\"tombstone\":true", 17) != 0)
 		return OUTPUT_FAILED;
 	if (form->delivery && delivery_write(form, message) != 0)
 		return OUTPUT_FAILED;

@@ -71,6 +71,13 @@ void form_ready(struct form *form)
 	form->delimiter = "\n";
 }
 
+bool channel_partitioned(lmq_channel *channel)
+{
+	struct lmq_channel_info info;
+
+	return lmq_channel_info(channel, &info) == 0 && info.partitions > 1;
+}
+
 /* ---- numbers and times ------------------------------------------------------------------------ */
 
 char *decimal_put(char *to, uint64_t number)
@@ -198,7 +205,7 @@ static size_t message_size(const struct lmq_message *message)
 static const struct lmq_message *message_kept(const struct form *form, const struct lmq_message *message)
 {
 	size_t size = message_size(message);
-	size_t most = JSON_TEXT_GROWTH * size + 16 * message->header_count + 4 * LMQ_NAME_MAX + 2048;
+	size_t most = JSON_TEXT_GROWTH * size + 16 * message->header_count + 8 * LMQ_NAME_MAX + 2048;
 	bool whole = message->body.data != NULL || message->body.size == 0;
 
 	if (form->delivery_state != NULL)

@@ -8,7 +8,6 @@
  */
 #include "exec.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 void ledger_spare(struct worker *w, struct task *task)
@@ -53,7 +52,7 @@ static void concluded(struct worker *w, size_t count)
 		if (w->ended[i]->outcome == LMQ_ACKNOWLEDGE)
 			continue;
 		w->some_failed = true;
-		limits_read(&w->limits, w->channel, lmq_deadline(0));
+		limits_read(&w->limits, w->channel, w->work->group, lmq_deadline(0));
 		verdict_tell(w->work, w->ended[i], &w->limits);
 	}
 	drop(w, count);
@@ -79,9 +78,12 @@ static void hold(struct worker *w, bool now)
 /* The messages are gone with their channel, whatever became of the commands. */
 static void lose(struct worker *w)
 {
-	for (size_t i = 0; i < w->ended_count; i++)
-		notice("%s:%" PRIu64 ": was removed with its channel", w->work->channel,
-			w->ended[i]->spans[0].offset);
+	char subject[SUBJECT_MAX];
+
+	for (size_t i = 0; i < w->ended_count; i++) {
+		subject_put(subject, w->work, w->ended[i]);
+		notice("%s: was removed with its %s", subject, w->work->group != NULL ? "group" : "channel");
+	}
 	w->some_failed = true;
 	w->gone = true;
 	drop(w, w->ended_count);

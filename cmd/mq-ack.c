@@ -40,7 +40,7 @@ static const struct tool tool = {
 
 enum {
 	LEASES_BEGIN = 1 << 17,		/* pages that are not touched cost nothing */
-	LEASE_MAX = LMQ_NAME_MAX + 64,	/* bytes; longer ones are none */
+	LEASE_MAX = LMQ_LEASE_NAMES + 64,	/* bytes; longer ones are none */
 };
 
 static enum lmq_outcome outcome = LMQ_ACKNOWLEDGE;
@@ -105,7 +105,7 @@ static void settle_options(void)
 
 /* ---- reading leases ------------------------------------------------------------------------- */
 
-/* The name in memory that stays, once. Leases that follow each other mostly are of one channel. */
+/* The name in memory that stays, once. Leases mostly are of few channels and groups. */
 static const char *name_keep(const char *name)
 {
 	static struct kept {
@@ -141,11 +141,13 @@ static struct lmq_lease *lease_append(void)
 static bool lease_take(const char *text)
 {
 	struct lmq_lease lease = { .partition = 0 };
-	char name[LMQ_NAME_MAX + 1];
+	char names[LMQ_LEASE_NAMES];
 
-	if (lmq_lease_parse(text, name, &lease) != 0)
+	if (lmq_lease_parse(text, names, &lease) != 0)
 		return false;
-	lease.channel = name_keep(name);
+	lease.channel = name_keep(lease.channel);
+	if (lease.group != NULL)
+		lease.group = name_keep(lease.group);
 	lease.outcome = outcome;
 	lease.delay = delay;
 	lease.error = (struct lmq_bytes){ reason, reason != NULL ? strlen(reason) : 0 };
@@ -250,23 +252,50 @@ static void stdin_take(void)
 
 /* ---- settling ------------------------------------------------------------------------------- */
 
-static void warn_lost(const struct lmq_lease *lease)
+static bool is_partitioned(lmq_store *store, const char *name)
 {
-	char partition[16] = "";
+	static const char *last;
+	static bool partitioned;
+	struct lmq_channel_info info;
+	lmq_channel *channel = NULL;
 
-	if (lease->partition != 0)
-		snprintf(partition, sizeof partition, "/%" PRIu32, lease->partition);
-	warn("%s%s:%" PRIu64 ":%" PRIu32 ": lease was lost; %s", lease->channel, partition,
-		lease->offset, lease->attempt, lease->why != NULL ? lease->why : "it ran out");
+	if (name == last)
+		return partitioned;
+	partitioned = lmq_channel_open(store, name, LMQ_ANY, 0, &channel) == 0 &&
+		lmq_channel_info(channel, &info) == 0 && info.partitions > 1;
+	lmq_channel_close(channel);
+	last = name;
+	return partitioned;
+}
+
+static void warn_lost(lmq_store *store, const struct lmq_lease *lease)
+{
+	const struct form form = {
+		.channel = lease->channel,
+		.group = lease->group,
+		.partitioned = is_partitioned(store, lease->channel),
+	};
+	const struct lmq_message message = {
+		.partition = lease->partition,
+		.offset = lease->offset,
+		.delivery = lease->attempt,
+	};
+	char text[LEASE_TEXT_MAX];
+
+	warn("%.*s: lease was lost; %s", (int)(lease_put(text, &form, &message) - text), text,
+		lease->why != NULL ? lease->why : "it ran out");
 }
 
 /* The library says it best: which channel there is instead, of which kind this one is. */
 static void warn_channel(lmq_store *store, const struct lmq_lease *lease)
 {
+	enum lmq_kind kind = lease->group != NULL ? LMQ_ANY : LMQ_QUEUE;
 	lmq_channel *channel = NULL;
 
-	if (lmq_channel_open(store, lease->channel, LMQ_QUEUE, 0, &channel) != 0)
+	if (lmq_channel_open(store, lease->channel, kind, 0, &channel) != 0)
 		warn_store(store);
+	else if (lease->group != NULL && lease->status == LMQ_ENOENT)
+		warn("%s: no group '%s'", lease->channel, lease->group);
 	else
 		warn("%s: %s", lease->channel, lmq_strerror(lease->status));
 	lmq_channel_close(channel);
@@ -275,7 +304,7 @@ static void warn_channel(lmq_store *store, const struct lmq_lease *lease)
 /* Tells what could not be settled. Returns the exit status: a missing queue weighs more than a lease. */
 static int report(lmq_store *store)
 {
-	const char *told = NULL;
+	const char *told = NULL, *told_group = NULL;
 	size_t settled = 0;
 	int worst = EXIT_SUCCESS;
 
@@ -285,11 +314,12 @@ static int report(lmq_store *store)
 		if (lease->status == 0) {
 			settled++;
 		} else if (lease->status == LMQ_ELOST) {
-			warn_lost(lease);
+			warn_lost(store, lease);
 			worst = worst != EXIT_SUCCESS ? worst : EXIT_NO;
-		} else if (lease->channel != told) {
+		} else if (lease->channel != told || lease->group != told_group) {
 			warn_channel(store, lease);
 			told = lease->channel;
+			told_group = lease->group;
 			worst = worst > EXIT_NO ? worst : exit_status(lease->status);
 		}
 	}

@@ -39,6 +39,7 @@ static const struct option_row options[] = {
 	{ 'm', "match", "N=GLOB", "" },
 	{ 'S', "since", "T", "" },
 	{ OPTION_FROM, "from", "N", "" },
+	{ OPTION_LAST, "last", "N", "" },
 	{ 'c', "consumer", "C", "" },
 	{ OPTION_SYNC, "sync", "M", "" },
 	{ OPTION_NO_CREATE, "no-create", NULL, "" },
@@ -172,6 +173,7 @@ static void channel_option(int key, const char *argument)
 {
 	switch (key) {
 	case 'g':
+		group_check(argument);
 		work.group = argument;
 		break;
 	case 'c':
@@ -223,8 +225,8 @@ static void check(int argc, char **argv, int first)
 	if (framed && work.to == NULL)
 		die_usage("-j, -0, -d and -r say how the command's output is cut, "
 			"but without --to it is not read");
-	if ((work.range.from != NULL || work.range.since != INT64_MIN) && work.group == NULL)
-		die_usage("--from and --since say where a new group starts, but no --group is given");
+	if (range_starts(&work.range) && work.group == NULL)
+		die_usage("--from, --since and --last say where a new group starts, but no --group is given");
 	work.channel = argv[first];
 	work.command = argv + first + 1;
 	work.consumer = consumer_name(consumer);

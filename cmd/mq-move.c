@@ -271,15 +271,20 @@ static bool is_dead(const char *name)
 	return size > 5 && strcmp(name + size - 5, ".dead") == 0;
 }
 
-/* Where the dead letters of a queue go. */
+/* Where the dead letters of a queue go, or those of the groups of a topic or stream that say nothing else. */
 static const char *dead_of(const char *name)
 {
 	static struct lmq_property list[LMQ_PROPERTY_MAX];
-	lmq_channel *queue = channel_open(store, name, LMQ_QUEUE, 0);
+	static char usual[LMQ_NAME_MAX + sizeof ".dead"];
+	lmq_channel *queue = channel_open(store, name, LMQ_ANY, 0);
+	bool grouped = lmq_channel_kind(queue) != LMQ_QUEUE;
 	size_t count;
 
 	check(lmq_channel_properties(queue, list, &count));
 	lmq_channel_close(queue);
+	snprintf(usual, sizeof usual, "%s.dead", name);
+	if (grouped)
+		return usual;
 	for (size_t i = 0; i < count; i++)
 		if (strcmp(list[i].name, "dead") == 0 && strcmp(list[i].value, "none") != 0)
 			return list[i].value;

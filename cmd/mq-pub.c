@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * mq-pub: publish messages to a topic or stream; a missing one is created as a topic. All but the
- * kind of channel is in sending.c.
+ * mq-pub: publish messages to a topic or stream; a missing one is created as a topic, or as a stream
+ * where something is expected of its history. The rest is in sending.c.
  */
 #include "cmd.h"
 

@@ -2,9 +2,8 @@
 /*
  * mq-recv: takes messages from a queue.
  *
- * The order of acts is write, flush, settle: a crash in between gives a duplicate, never a loss. Only
- * messages whose last byte was taken by stdout are settled; the rest of a claim goes back. With --lease the
- * order is lease, write, flush: a receipt that somebody reads is good. What nobody could read goes back too.
+ * What is done with them is in consume.c; here is which queue they come from, and how long to wait for it and
+ * for them.
  */
 #include "cmd.h"
 
@@ -33,43 +32,26 @@ static const struct tool tool = {
 	.examples = examples,
 };
 
-enum {
-	BATCH_BEGIN = 64,
-	BATCH_MOST = 65536,
-	BATCH_LEASED = 1024,	/* where nobody knows how many will be read before the leases run out */
-	BATCH_BYTES = 8 << 20,
-	MILLISECOND = 1000000,
-};
-
 static struct selection selection = { .count = UINT64_MAX, .wait = -1 };
 static struct form form = { .delivery = true };
-static int64_t lease;				/* -l; 0: acknowledge */
-static const char *consumer;
-static enum lmq_sync durability;		/* of the acknowledgements */
+static struct consumer consumer = { .form = &form };
+static const char *consumer_called;	/* -c */
 
 static const char *name;
 static lmq_store *store;
 static lmq_watch *watch;		/* NULL: we do not wait */
 static lmq_channel *queue;
 static lmq_receiver *receiver;
-static struct body_source source;
 
 static int64_t deadline = -1;		/* for the next message; -1: does not run yet */
 static uint64_t taken;
-static size_t batch = BATCH_BEGIN, batch_most = BATCH_MOST;
-
-/* The leases of a batch, in the order of its messages. */
-static struct lmq_lease *leases;
-static size_t leased;
 
 static void handle(int key, char *argument)
 {
 	if (key == 'l')
-		lease = argument_duration("--lease", argument);
-	if (key == 'l' && lease < MILLISECOND)
-		die_usage("--lease: '%s' is shorter than 1ms", argument);
-	if (key == 'c')
-		consumer = consumer_name(argument);
+		consumer.lease = lease_argument(argument);
+	else if (key == 'c')
+		consumer_called = consumer_name(argument);
 	else if (!selection_option(&selection, key, argument))
 		form_option(&form, key, argument);
 }
@@ -77,15 +59,14 @@ static void handle(int key, char *argument)
 /* What was not said follows from what was. */
 static void settle_options(void)
 {
+	consumer.unhurried = consumer.lease > 0 && !selection.drain && !selection.count_set;
 	if (!selection.count_set)
 		selection.count = selection.drain || selection.follow ? UINT64_MAX : 1;
 	if (selection.wait < 0)
 		selection.wait = selection.follow ? LMQ_FOREVER : 0;
-	if (lease > 0 && !selection.drain && !selection.count_set)
-		batch_most = BATCH_LEASED;
-	if (consumer == NULL)
-		consumer = consumer_name(NULL);
-	durability = sync_environment();
+	if (consumer_called == NULL)
+		consumer_called = consumer_name(NULL);
+	consumer.sync = sync_environment();
 	form.channel = name;
 	form_ready(&form);
 }
@@ -96,7 +77,7 @@ static int queue_open(void)
 	const struct lmq_receiver_options receiving = {
 		.size = sizeof receiving,
 		.filter = selection.filter,
-		.consumer = consumer,
+		.consumer = consumer_called,
 	};
 	int status = 0;
 
@@ -110,16 +91,13 @@ static int queue_open(void)
 		status = lmq_receiver_open(queue, &receiving, &receiver);
 	if (status == 0 && watch != NULL)
 		status = lmq_watch_receiver(watch, receiver);
-	if (status != 0)
-		return status;
-	source = receiver_source(receiver);
-	output_source(&source);
-	return 0;
+	if (status == 0)
+		consumer_start(&consumer, receiver);
+	return status;
 }
 
 static void queue_close(void)
 {
-	output_source(NULL);
 	if (watch != NULL)
 		lmq_watch_receiver(watch, NULL);
 	lmq_receiver_close(receiver);
@@ -133,7 +111,7 @@ static void open_all(void)
 	bool waits = selection.wait > 0;
 	int status = 0;
 
-	store = store_open(waits ? LMQ_CREATE : 0);
+	store = consumer.store = store_open(waits ? LMQ_CREATE : 0);
 	if (waits)
 		status = lmq_watch_open(store, &watch);
 	if (status != 0)
@@ -141,142 +119,17 @@ static void open_all(void)
 	interrupt_catch(watch);
 }
 
-/* ---- leases ------------------------------------------------------------------------------------ */
-
-static void leases_clear(size_t room)
-{
-	static size_t had;
-
-	leased = 0;
-	if (room <= had)
-		return;
-	free(leases);
-	had = room;
-	leases = calloc(room, sizeof *leases);
-	if (leases == NULL)
-		die(EXIT_SYSTEM, "out of memory");
-}
-
-static void lease_note(const struct lmq_message *message)
-{
-	leases[leased++] = (struct lmq_lease){
-		.channel = name,
-		.partition = message->partition,
-		.offset = message->offset,
-		.attempt = message->delivery,
-		.outcome = LMQ_RETURN,
-	};
-}
-
-/* Gives back what was leased and not written: nobody has seen its receipt. Not counted as an attempt. */
-static int leases_return(size_t written)
-{
-	struct lmq_message message;
-
-	while (lmq_receiver_next(receiver, &message) == 0)
-		lease_note(&message);
-	lmq_receiver_pause(receiver);
-	if (leased == written)
-		return 0;
-	return lmq_store_settle(store, leases + written, leased - written, durability);
-}
-
-/* Makes leases of what was claimed, and room to remember them. */
-static int lease_all(size_t count)
-{
-	int status;
-
-	leases_clear(count);
-	status = lmq_receiver_lease(receiver, lease, durability);
-	if (status != 0)
-		lmq_receiver_release(receiver);
-	return status;
-}
-
-/* ---- delivering -------------------------------------------------------------------------------- */
-
-/* Writes claimed messages, at most count of them, until something is wrong or a signal came. */
-static int write_messages(size_t count)
-{
-	struct lmq_message message;
-
-	for (size_t i = 0; i < count && !interrupted; i++) {
-		int status = lmq_receiver_next(receiver, &message);
-
-		if (status == LMQ_END)	/* fewer than were claimed, rarely; see libmq.h */
-			return 0;
-		if (status == 0 && lease > 0)
-			lease_note(&message);
-		if (status == 0)
-			status = form_write(&form, &message, &source);
-		if (status != 0)
-			return status;
-	}
-	return 0;
-}
-
-/* Settles the first done of count messages, or leaves them to their leases; the rest goes back. */
-static int settle(size_t done, size_t count)
-{
-	int settled = 0;
-
-	taken += done;
-	if (done > 0)
-		deadline = -1;
-	if (lease > 0)
-		return done < count ? leases_return(done) : 0;
-	if (done > 0)
-		settled = lmq_receiver_settle(receiver, done, durability);
-	if (done < count || settled != 0)
-		lmq_receiver_release(receiver);
-	return settled;
-}
-
-/* Writes what was claimed and settles what stdout has taken. */
-static int deliver(size_t count)
-{
-	uint64_t before = output_completed();
-	int status = write_messages(count), settled;
-	bool whole = true;
-
-	if (status != 0 && status != OUTPUT_FAILED)
-		whole = output_take_back();
-	if (output_flush() != 0)
-		status = OUTPUT_FAILED;
-	settled = settle((size_t)(output_completed() - before), count);
-	if (status == OUTPUT_FAILED && settled == 0)
-		output_die();
-	if (!whole)	/* a part of a message is out: nothing may follow it */
-		die_store(store, status);
-	return settled != 0 ? settled : status;
-}
-
-/* Large batches are fast; small ones leave something for the others while stdout is slow. */
-static void batch_adapt(size_t count, int64_t took)
-{
-	if (took > 100 * MILLISECOND && batch > 1)
-		batch /= 2;
-	else if (took < 20 * MILLISECOND && count == batch && batch < batch_most)
-		batch *= 2;
-}
-
 /* Claims and delivers once. LMQ_END: nothing is ready. */
 static int receive(void)
 {
-	uint64_t left = selection.count - taken;
-	size_t most = left < batch ? (size_t)left : batch, count = 0;
-	int64_t start = lmq_deadline(0);
+	uint64_t before = taken;
 	int status;
 
 	if (watch != NULL)
 		lmq_watch_arm(watch);
-	status = lmq_receiver_claim(receiver, most, BATCH_BYTES, &count);
-	if (status == 0 && lease > 0)
-		status = lease_all(count);
-	if (status == 0)
-		status = deliver(count);
-	if (status == 0)
-		batch_adapt(count, lmq_deadline(0) - start);
+	status = consumer_receive(&consumer, selection.count - taken, &taken);
+	if (taken > before)
+		deadline = -1;
 	return status;
 }
 

@@ -1,62 +1,74 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * mq-replay: reads the history of a stream or topic, as fast as stdout takes it or at a pace.
+ * mq-replay: reads the history of streams and topics, as fast as stdout takes it or at a pace.
  *
- * At a pace, a message that is not due yet is let go, as nothing may be kept of the store while we sleep,
- * and read again when it is due.
+ * Nothing of the store is held while stdout blocks, or while we sleep until a message is due: what is
+ * needed then is copied before. How several channels become one is in strand.c and twine.c.
  */
-#include "cmd.h"
+#include "replay.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTION_SPEED = OPTION_TOOL, OPTION_RATE };
+enum {
+	OPTION_SPEED = OPTION_TOOL, OPTION_RATE, OPTION_LOOP, OPTION_NEWEST, OPTION_REVERSE, OPTION_PARTITION,
+	OPTION_STRICT,
+};
 
 static const struct option_row options[] = {
-	SELECTION_OPTIONS,
-	RANGE_OPTIONS,
+	{ 'S', "since", "T", "from this time on" },
+	{ 'U', "until", "T", "up to, not including, this time" },
+	{ OPTION_FROM, "from", "N", "from this offset on; first, end" },
+	{ OPTION_TO, "to", "N", "up to, not including, this offset" },
+	{ OPTION_LAST, "last", "N", "start N messages before the end" },
+	{ OPTION_PARTITION, "partition", "N", "only this partition of streams" },
+	{ 'k', "key", "P", "only messages whose key matches P" },
+	{ 'm', "match", "N=GLOB", "only messages whose header N matches" },
+	{ OPTION_NEWEST, "last-per-key", NULL, "only the last message of each key in the range" },
+	{ 'n', "count", "N", "" },
+	{ 'w', "wait", "D", "" },
+	{ 'e', "drain", NULL, "" },
+	{ 'f', "follow", NULL, "at the end wait for more, never stop" },
+	{ OPTION_REVERSE, "reverse", NULL, "the newest first" },
+	{ OPTION_LOOP, "loop", NULL, "again and again" },
 	{ OPTION_SPEED, "speed", "X", "with the original timing, X times as fast" },
 	{ OPTION_RATE, "rate", "N/s", "at most N messages a second" },
-	FORM_OPTIONS,
+	{ OPTION_STRICT, "strict", NULL, "end with 2 if messages were missed" },
+	{ 'j', "json", NULL, "" },
+	{ '0', "null", NULL, "" },
+	{ 'd', "delimiter", "S", "" },
+	{ 'r', "raw", NULL, "" },
+	{ 'F', "format", "T", "" },
+	{ 'o', "output", "M", "" },
 	{ 0, NULL, NULL, NULL },
 };
 
 static const char *const examples[] = {
-	"mq-replay logs                  # all of it",
 	"mq-replay --since=-1h -k 'eu.#' -j orders",
 	"mq-replay --speed=10 events     # ten times as fast as it happened",
+	"mq-replay --last-per-key 'customers.#'",
 	NULL,
 };
 
 static const struct tool tool = {
 	.name = "mq-replay",
-	.synopsis = "mq-replay [OPTION]... STREAM",
-	.purpose = "Read the history of a stream or topic.",
+	.synopsis = "mq-replay [OPTION]... STREAM...",
+	.purpose = "Read the history of streams and topics.",
 	.options = options,
 	.examples = examples,
 };
 
-#define SECOND INT64_C(1000000000)
-#define EARLY INT64_C(1000000)	/* with --rate: how early a message may leave, so that many leave at once */
+static struct replay replay = {
+	.selection = { .count = UINT64_MAX, .wait = -1 },
+	.range = RANGE_INIT,
+	.partition = -1,
+	.to = UINT64_MAX,
+};
 
-static struct selection selection = { .count = UINT64_MAX, .wait = -1 };
-static struct range range = RANGE_INIT;
-static struct form form;
-static double speed;		/* 0: not given */
-static double rate;		/* messages a second; 0: not given */
+static bool slept;	/* for the pace: the watch is not armed any more */
 
-static const char *name;
-static lmq_store *store;
-static lmq_watch *watch;	/* NULL: we never wait */
-static lmq_channel *channel;
-static lmq_reader *reader;
-static struct body_source source;
-
-static bool following;
-static uint64_t limit = UINT64_MAX;	/* the first offset that is not wanted */
-static uint64_t written;
-static bool slept;			/* for the pace: the watch is not armed any more */
+/* ---- options ---------------------------------------------------------------------------------- */
 
 static double speed_argument(const char *text)
 {
@@ -70,258 +82,271 @@ static double speed_argument(const char *text)
 	return value;
 }
 
+static bool own_option(int key, const char *argument)
+{
+	switch (key) {
+	case OPTION_SPEED:
+		replay.speed = speed_argument(argument);
+		return true;
+	case OPTION_RATE:
+		replay.rate = argument_rate("--rate", argument);
+		return true;
+	case OPTION_LOOP:
+		replay.loop = true;
+		return true;
+	case OPTION_NEWEST:
+		replay.newest = true;
+		return true;
+	case OPTION_REVERSE:
+		replay.reverse = true;
+		return true;
+	case OPTION_PARTITION:
+		replay.partition = (int64_t)argument_number("--partition", argument, 0, LMQ_PARTITIONS_MAX - 1);
+		return true;
+	case OPTION_STRICT:
+		replay.strict = true;
+		return true;
+	}
+	return false;
+}
+
 static void handle(int key, char *argument)
 {
-	if (key == OPTION_SPEED)
-		speed = speed_argument(argument);
-	else if (key == OPTION_RATE)
-		rate = argument_rate("--rate", argument);
-	else if (!selection_option(&selection, key, argument) && !range_option(&range, key, argument))
-		form_option(&form, key, argument);
+	if (!own_option(key, argument) && !selection_option(&replay.selection, key, argument) &&
+	    !range_option(&replay.range, key, argument))
+		form_option(&replay.form, key, argument);
 }
 
-static void check(int status)
+/* "first" is below all offsets, "end" above. */
+static uint64_t offset_of(const char *text, uint64_t absent)
+{
+	if (text == NULL)
+		return absent;
+	if (strcmp(text, "first") == 0)
+		return 0;
+	return strcmp(text, "end") == 0 ? UINT64_MAX : argument_number("offset", text, 0, INT64_MAX);
+}
+
+static void operands_check(void)
+{
+	const char *reason = "";
+
+	if (replay.operand_count == 0)
+		die_usage("no stream given");
+	for (size_t i = 0; i < replay.operand_count; i++) {
+		const char *operand = replay.operands[i];
+
+		if (lmq_pattern_valid(operand, &reason) != 0)
+			die_usage("%s: %s", operand, reason);
+		if (lmq_pattern_literal(operand) && !lmq_name_valid(operand))
+			die_usage("%s: not a name that a channel can have", operand);
+	}
+}
+
+static void settle_options(void)
+{
+	const char *waits = replay.selection.follow ? "follow" : "wait";
+
+	operands_check();
+	replay.following = replay.selection.follow || (replay.selection.wait > 0 && !replay.selection.drain);
+	if (replay.following && replay.reverse)
+		die_usage("--reverse and --%s exclude each other", waits);
+	if (replay.following && replay.loop)
+		die_usage("--loop and --%s exclude each other", waits);
+	if (replay.following && replay.newest)
+		die_usage("--last-per-key and --%s exclude each other", waits);
+	if (replay.selection.wait < 0)
+		replay.selection.wait = LMQ_FOREVER;
+	replay.from = offset_of(replay.range.from, 0);
+	replay.to = offset_of(replay.range.to, UINT64_MAX);
+	replay.plain = !replay.reverse && !replay.newest && replay.selection.filter == NULL &&
+		replay.to == UINT64_MAX && replay.range.until == INT64_MAX;
+	form_ready(&replay.form);
+}
+
+void replay_check(const struct replay *r, int status)
 {
 	if (status != 0)
-		die_store(store, status);
-}
-
-/* ---- opening ---------------------------------------------------------------------------------- */
-
-/* False: it did not appear in time. */
-static bool channel_find(void)
-{
-	int status = 0;
-
-	if (following)
-		status = channel_await(store, name, LMQ_ANY, watch, lmq_deadline(selection.wait),
-			&channel);
-	else
-		channel = channel_open(store, name, LMQ_ANY, 0);
-	if (status == LMQ_ETIME || status == LMQ_EINTR)
-		return false;
-	check(status);
-	if (lmq_channel_kind(channel) == LMQ_QUEUE)
-		die_usage("%s: is a queue, not a stream or topic", name);
-	return true;
-}
-
-/* The end: what --to says, and the present one, unless we follow. */
-static void limit_set(void)
-{
-	struct lmq_channel_info info;
-	uint64_t end;
-
-	check(lmq_channel_info(channel, &info));
-	check(lmq_reader_end(reader, &end));
-	if (!following)
-		limit = end;
-	if (range.to == NULL)
-		return;
-	if (strcmp(range.to, "first") == 0)
-		end = info.first;
-	else if (strcmp(range.to, "end") != 0)
-		end = argument_number("--to", range.to, 0, INT64_MAX);
-	if (end < limit)
-		limit = end;
-}
-
-/* False: there is nothing to read. */
-static bool open_all(void)
-{
-	store = store_open(following ? LMQ_CREATE : LMQ_READ_ONLY);
-	if (following || speed > 0 || rate > 0)
-		check(lmq_watch_open(store, &watch));
-	interrupt_catch(watch);
-	if (!channel_find())
-		return false;
-	if (following)
-		check(lmq_watch_channel(watch, channel));
-	check(lmq_reader_open(channel, &reader));
-	source = reader_source(reader);
-	output_source(&source);
-	limit_set();
-	check(range_seek(&range, reader, LMQ_SEEK_FIRST));
-	return true;
-}
-
-static void close_all(void)
-{
-	output_source(NULL);
-	lmq_reader_close(reader);
-	lmq_channel_close(channel);
-	lmq_watch_close(watch);
-	lmq_store_close(store);
-	lmq_filter_close(selection.filter);
-}
-
-/* ---- pace ------------------------------------------------------------------------------------- */
-
-static int64_t later(int64_t from, double by)
-{
-	return by < (double)(INT64_MAX - from) ? from + (int64_t)by : LMQ_FOREVER;
-}
-
-/* With --speed: when a message of that time leaves. */
-static int64_t due_by_speed(int64_t time, int64_t now)
-{
-	static int64_t first_time, start = -1;
-
-	if (start < 0) {
-		start = now;
-		first_time = time;
-	}
-	return later(start, (double)(time - first_time) / speed);
-}
-
-/* With --rate: when the next message leaves. What was held up for long does not come in one go. */
-static int64_t due_by_rate(int64_t now)
-{
-	static int64_t start = -1;
-	int64_t due;
-
-	if (start < 0)
-		start = now;
-	due = later(start, (double)written * (double)SECOND / rate);
-	if (now - due > SECOND)
-		start += now - due;
-	return due - EARLY;
-}
-
-/*
- * Whether the message is due. If not, sleeps until it is, holding nothing, and goes back to it.
- */
-static bool is_due(const struct lmq_message *message)
-{
-	uint64_t offset = message->offset;
-	int64_t now = lmq_deadline(0), due = INT64_MIN;
-
-	if (rate > 0)
-		due = due_by_rate(now);
-	if (due > now)
-		due += EARLY;
-	if (speed > 0 && due_by_speed(message->time, now) > due)
-		due = due_by_speed(message->time, now);
-	if (due <= now)
-		return true;
-	if (output_flush() != 0)
-		output_die();
-	lmq_reader_pause(reader);
-	slept = true;
-	while (!interrupted && lmq_deadline(0) < due) {
-		int status;
-
-		lmq_watch_arm(watch);
-		status = lmq_watch_wait(watch, due);
-		if (status != LMQ_ETIME && status != LMQ_EINTR)
-			check(status);
-	}
-	check(lmq_reader_seek(reader, LMQ_SEEK_OFFSET, (int64_t)offset));
-	return false;
+		die_store(r->store, status);
 }
 
 /* ---- reading ---------------------------------------------------------------------------------- */
 
-/* A message that is trimmed away while it is written is taken back. */
-static int message_write(const struct lmq_message *message)
+/* Waits until the message is due, holding nothing. */
+static int wait_until_due(struct strand *s)
 {
-	int status = form_write(&form, message, &source);
+	int64_t due = tempo_due(&replay, &s->message);
+
+	if (due <= lmq_deadline(0))
+		return 0;
+	s->pending = true;	/* so that it is copied */
+	if (output_flush() != 0)
+		return OUTPUT_FAILED;
+	strands_pause(&replay);
+	s->pending = false;
+	slept = true;
+	while (!interrupted && lmq_deadline(0) < due) {
+		int status;
+
+		output_check_reader();
+		lmq_watch_arm(replay.watch);
+		status = lmq_watch_wait(replay.watch, due);
+		if (status != LMQ_ETIME && status != LMQ_EINTR)
+			replay_check(&replay, status);
+	}
+	return interrupted ? LMQ_EINTR : 0;
+}
+
+/* A message that is trimmed away while it is written is taken back. */
+static int message_write(struct strand *s)
+{
+	int status = form_write(&s->form, &s->message, &s->source);
+	uint64_t told = 0;
 
 	if (status == 0)
-		written++;
+		replay.written++;
 	if (status == 0 || status == OUTPUT_FAILED)
 		return status;
 	if (!output_take_back() || status != LMQ_EGONE)
 		return status;
-	notice("%s: 1 message was missed", name);
+	replay.missed += missed_say(s->name, 1, &told);
 	return 0;
 }
 
-/* Writes what there is. LMQ_END: nothing more now; LMQ_OK: all that was asked for was written. */
+/* Writes what there is. LMQ_END: nothing more now; 0: all that was asked for was written, or a signal came. */
 static int read_on(void)
 {
-	bool paced = speed > 0 || rate > 0;
-	struct lmq_message message;
+	bool paced = replay.speed > 0 || replay.rate > 0;
+	struct strand *s;
+	int status = 0;
 
-	while (!interrupted && written < selection.count) {
-		int status = lmq_reader_next(reader, &message);
-
-		if (status != 0)
-			return status;
-		if (message.offset >= limit || message.time >= range.until)
-			break;
-		if (selection.filter != NULL && !lmq_filter_match(selection.filter, &message))
-			continue;
-		if (paced && !is_due(&message))
-			continue;
-		status = message_write(&message);
-		if (status != 0)
-			return status;
+	while (status == 0 && !interrupted && replay.written < replay.selection.count) {
+		status = twine_next(&replay, &s);
+		if (status == 0 && paced)
+			status = wait_until_due(s);
+		if (status == 0)
+			status = message_write(s);
 	}
-	return 0;
+	return status == LMQ_EINTR ? 0 : status;
 }
 
 /* Waits for more, not beyond --until. */
 static int wait_on(int64_t deadline)
 {
-	int64_t now = lmq_now(), end = LMQ_FOREVER;
+	int64_t now = lmq_now(), until = replay.range.until, end = LMQ_FOREVER;
 
-	if (range.until != INT64_MAX)
-		end = lmq_deadline(range.until > now ? range.until - now : 0);
+	if (until != INT64_MAX)
+		end = lmq_deadline(until > now ? until - now : 0);
 	output_check_reader();
-	return lmq_watch_wait(watch, end < deadline ? end : deadline);
+	return lmq_watch_wait(replay.watch, end < deadline ? end : deadline);
 }
 
 /* As read_on(), again and again; armed before each look, so that nothing comes unseen. */
 static int follow(void)
 {
-	int64_t deadline = lmq_deadline(selection.wait);
+	int64_t deadline = lmq_deadline(replay.selection.wait);
 	uint64_t timed = 0;	/* written when the deadline was set */
 	int status;
 
 	do {
 		slept = false;
-		lmq_watch_arm(watch);
+		lmq_watch_arm(replay.watch);
 		status = read_on();
+		strands_tell(&replay);
 		if (status != LMQ_END)
 			return status;
 		if (output_flush() != 0)
 			return OUTPUT_FAILED;
-		lmq_reader_pause(reader);
-		if (lmq_reader_tell(reader) >= limit)
+		strands_pause(&replay);
+		if (strands_over(&replay))
 			return 0;
 		status = 0;
 		if (slept)
 			continue;
-		if (written > timed)
-			deadline = lmq_deadline(selection.wait);
-		timed = written;
+		if (replay.written > timed)
+			deadline = lmq_deadline(replay.selection.wait);
+		timed = replay.written;
 		status = wait_on(deadline);
 	} while (status == 0 || (status == LMQ_EINTR && !interrupted));
 	return status == LMQ_ETIME || status == LMQ_EINTR ? 0 : status;
 }
 
+/* Finds the last message of each key, for a second pass. */
+static int survey(void)
+{
+	bool reverse = replay.reverse;
+	int status = 0;
+
+	newest_open();
+	replay.reverse = false;
+	replay.surveying = true;
+	twine_begin(&replay);
+	for (size_t i = 0; status == 0 && i < replay.strand_count; i++) {
+		struct strand *s = replay.strands[i];
+
+		while ((status = strand_fetch(&replay, s)) == 0) {
+			s->pending = false;
+			newest_put(s);
+		}
+		lmq_reader_pause(s->reader);
+		status = status == LMQ_END ? 0 : status;
+	}
+	replay.surveying = false;
+	replay.reverse = reverse;
+	return status;
+}
+
+/* All of it: a round, or with --loop one after the other as long as they give something. */
+static int run(void)
+{
+	int status = replay.newest ? survey() : 0;
+	uint64_t before;
+
+	if (status != 0)
+		return status == LMQ_EINTR ? 0 : status;
+	do {
+		before = replay.written;
+		twine_begin(&replay);
+		tempo_begin(&replay);
+		status = replay.following ? follow() : read_on();
+		strands_tell(&replay);
+	} while (replay.loop && status == LMQ_END && replay.written > before);
+	return status;
+}
+
+static void open_store(void)
+{
+	bool waits = replay.following || replay.speed > 0 || replay.rate > 0;
+
+	replay.store = store_open(replay.following ? LMQ_CREATE : LMQ_READ_ONLY);
+	if (waits)
+		replay_check(&replay, lmq_watch_open(replay.store, &replay.watch));
+	interrupt_catch(replay.watch);
+}
+
 int main(int argc, char **argv)
 {
 	int first = options_parse(&tool, argc, argv, handle), status = 0;
-	uint64_t told = 0;
 
-	name = only_operand(argc, argv, first, "stream");
-	following = selection.follow || (selection.wait > 0 && !selection.drain);
-	if (selection.wait < 0)
-		selection.wait = LMQ_FOREVER;
-	form.channel = name;
-	form_ready(&form);
-	if (open_all()) {
-		status = following ? follow() : read_on();
-		missed_tell(name, reader, &told);
-	}
+	replay.operands = argv + first;
+	replay.operand_count = (size_t)(argc - first);
+	settle_options();
+	open_store();
+	if (strands_open(&replay))
+		status = run();
 	if (status == OUTPUT_FAILED || output_flush() != 0)
 		output_die();
 	if (status != 0 && status != LMQ_END)
-		die_store(store, status);
-	close_all();
+		die_store(replay.store, status);
+	strands_close(&replay);
+	lmq_watch_close(replay.watch);
+	lmq_store_close(replay.store);
+	lmq_filter_close(replay.selection.filter);
+	if (replay.strict && replay.missed > 0)
+		missed_sum(replay.missed);
 	if (interrupted)
 		die_by_signal(interrupted);
-	finish(written > 0 ? EXIT_SUCCESS : EXIT_NOTHING);
+	if (replay.strict && replay.missed > 0)
+		finish(EXIT_NO);
+	finish(replay.written > 0 ? EXIT_SUCCESS : EXIT_NOTHING);
 }

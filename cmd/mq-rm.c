@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * mq-rm: delete channels with all their messages. On a terminal it asks; in a script naming a
+ * mq-rm: delete channels with all their messages, or groups of them. On a terminal it asks; in a script naming a
  * channel is will enough, and only --all needs --yes.
  *
  * A channel is gone at once; its space is given back in small steps, during which others may work.
@@ -15,12 +15,14 @@
 
 static const char synopsis[] =
 	"mq-rm [OPTION]... NAME...\n"
+	"mq-rm [OPTION]... --group=G NAME...\n"
 	"mq-rm [OPTION]... --all";
 
 enum { OPTION_DRY_RUN = OPTION_TOOL };
 
 static const struct option_row options[] = {
 	{ 'a', "all", NULL, "every channel of the store" },
+	{ 'g', "group", "G", "group G of the topics and streams, which stay" },
 	{ 'y', "yes", NULL, "do not ask" },
 	{ OPTION_DRY_RUN, "dry-run", NULL, "print what would be deleted, and delete nothing" },
 	{ 0, NULL, NULL, NULL },
@@ -29,28 +31,32 @@ static const struct option_row options[] = {
 static const char *const examples[] = {
 	"mq-rm jobs",
 	"mq-ls --names 'test.#' | xargs -r mq-rm -y",
-	"mq-rm --dry-run --all",
+	"mq-rm -g mailer news",
 	NULL,
 };
 
 static const struct tool tool = {
 	.name = "mq-rm",
 	.synopsis = synopsis,
-	.purpose = "Delete channels and all their messages.",
+	.purpose = "Delete channels and all their messages, or groups.",
 	.options = options,
 	.examples = examples,
 };
 
 static bool all;
+static const char *group;
 static bool yes;
 static bool dry_run;
 
 static void handle(int key, char *argument)
 {
-	(void)argument;
 	switch (key) {
 	case 'a':
 		all = true;
+		break;
+	case 'g':
+		group_check(argument);
+		group = argument;
 		break;
 	case 'y':
 		yes = true;
@@ -156,13 +162,83 @@ static int delete_named(lmq_store *store, const char *name)
 	return exit_status(status);
 }
 
+/* ---- groups --------------------------------------------------------------------------------- */
+
+static bool confirmed_group(const char *name, uint64_t lag)
+{
+	if (yes || dry_run || !can_ask())
+		return true;
+	fprintf(stderr, "%s: delete group '%s' of '%s', %s behind? [y/N] ", tool_name, group, name,
+		messages(lag));
+	return answer_is_yes();
+}
+
+static void tell_group(const char *what, const char *name, uint64_t lag)
+{
+	char line[2 * LMQ_NAME_MAX + 96];
+	int size = snprintf(line, sizeof line, "%s@%s: %s group, %s behind\n", name, group, what,
+		messages(lag));
+
+	output_bytes(line, (size_t)size);
+}
+
+/* How many messages the group has not settled. */
+static int lag_of(lmq_channel *channel, uint64_t *lag)
+{
+	struct lmq_group_info *list = NULL;
+	size_t count = 0;
+	int status = lmq_group_list(channel, group, &list, &count);
+
+	*lag = 0;
+	for (size_t i = 0; i < count; i++)
+		*lag += list[i].lag;
+	free(list);
+	return status;
+}
+
+/* Deletes the group, or says that it would be. *refused: "no". */
+static int delete_from(lmq_channel *channel, bool *refused)
+{
+	const char *name = lmq_channel_name(channel);
+	uint64_t lag;
+	int status = lag_of(channel, &lag);
+
+	if (status != 0)
+		return status;
+	*refused = !confirmed_group(name, lag);
+	if (*refused)
+		return 0;
+	status = dry_run ? 0 : lmq_group_remove(channel, group);
+	if (status == 0 && (dry_run || verbose))
+		tell_group(dry_run ? "would delete" : "deleted", name, lag);
+	return status;
+}
+
+static int delete_group(lmq_store *store, const char *name)
+{
+	lmq_channel *channel = NULL;
+	bool refused = false;
+	int status = lmq_channel_open(store, name, LMQ_ANY, 0, &channel);
+
+	if (status == 0)
+		status = delete_from(channel, &refused);
+	if (status == LMQ_EKIND)
+		warn_no_groups(name);
+	else if (status != 0)
+		warn_store(store);
+	lmq_channel_close(channel);
+	return refused ? EXIT_NO : exit_status(status);
+}
+
+/* ---- channels ------------------------------------------------------------------------------- */
+
 /* One missing channel does not save the others; the first failure is the exit status. */
 static int delete_names(lmq_store *store, char **names, size_t count)
 {
 	int worst = EXIT_SUCCESS;
 
 	for (size_t i = 0; i < count && !interrupted; i++) {
-		int status = delete_named(store, names[i]);
+		int status = group != NULL ? delete_group(store, names[i]) : delete_named(store, names[i]);
 
 		worst = worst ? worst : status;
 	}
@@ -219,6 +295,8 @@ static void check_operands(char **names, size_t count)
 {
 	if (all && count > 0)
 		die_usage("--all goes without names");
+	if (all && group != NULL)
+		die_usage("--all goes without --group");
 	if (!all && count == 0)
 		die_usage("the operand NAME is missing");
 	/* Nothing is deleted by a command line that is wrong in one place. */

@@ -46,8 +46,8 @@ static _Noreturn void end_by_store(const struct outbox *outbox, int status)
 	const char *sentence = lmq_error(outbox->store);
 
 	progress_break();
-	/* the outcome is not known: "nothing was sent" would be a guess */
-	if (status == LMQ_EUNKNOWN && outbox->sent == 0)
+	/* the outcome is not known: "nothing was sent" would be a guess; or somebody was faster, which says it all */
+	if ((status == LMQ_EUNKNOWN || status == LMQ_ECONFLICT) && outbox->sent == 0)
 		die_store(outbox->store, status);
 	if (*sentence == '\0')
 		sentence = lmq_strerror(status);
@@ -68,13 +68,18 @@ static void positions_print(const struct outbox *outbox, size_t count)
 	if (number)
 		interrupted = 0;
 	for (size_t i = 0; i < count; i++) {
-		char *room = output_room(LMQ_NAME_MAX + 32), *to = room;
+		char *room = output_room(LMQ_NAME_MAX + 48), *to = room;
 
 		if (room == NULL || !lmq_writer_position(outbox->writer, i, &partition, &offset))
 			break;
 		memcpy(to, name, length);
-		to[length] = ':';
-		to = decimal_put(to + length + 1, offset);
+		to += length;
+		if (outbox->partitioned) {
+			*to++ = '/';
+			to = decimal_put(to, partition);
+		}
+		*to++ = ':';
+		to = decimal_put(to, offset);
 		*to++ = '\n';
 		output_used((size_t)(to - room));
 	}
@@ -84,12 +89,16 @@ static void positions_print(const struct outbox *outbox, size_t count)
 		interrupted = number;
 }
 
-/* Commits once, and counts what was stored, all or the first of it. */
+/* Commits once, and counts what was stored, all or the first of it. What is expected holds for one commit. */
 static int commit_once(struct outbox *outbox, int64_t deadline)
 {
 	size_t stored = lmq_writer_count(outbox->writer);
 	int status;
 
+	if (outbox->expect == EXPECT_OFFSET)
+		lmq_writer_expect(outbox->writer, outbox->expected);
+	else if (outbox->expect == EXPECT_KEY)
+		lmq_writer_expect_key(outbox->writer, outbox->expected);
 	if (outbox->watch != NULL && !interrupted)
 		status = lmq_writer_commit_wait(outbox->writer, outbox->watch, deadline);
 	else
@@ -150,6 +159,18 @@ static _Noreturn void end_by_line(struct outbox *outbox)
 	end(outbox, EXIT_DATA, sentence, lmq_hint(outbox->store));
 }
 
+/* --mandatory: an answer rather than an error, unless a part of the input is published. */
+static _Noreturn void end_unwanted(const struct outbox *outbox)
+{
+	char count[64];
+
+	progress_break();
+	if (outbox->sent > 0 || verbose)
+		warn("%s: no group and no route would keep the message; %s", lmq_channel_name(outbox->channel),
+			outcome(outbox, count, sizeof count));
+	finish(EXIT_NOTHING);
+}
+
 void outbox_commit(struct outbox *outbox)
 {
 	int64_t patience = outbox->wait < 0 ? LMQ_FOREVER : outbox->wait;
@@ -169,6 +190,8 @@ void outbox_commit(struct outbox *outbox)
 		outbox_interrupted(outbox);
 	if (status == LMQ_EDATA && outbox->last > 0 && !outbox->atomic)
 		end_by_line(outbox);
+	if (status == LMQ_END && outbox->mandatory)
+		end_unwanted(outbox);
 	if (status != 0)
 		end_by_store(outbox, status);
 	outbox_progress(outbox);
@@ -287,10 +310,19 @@ static bool skip_next(struct outbox *outbox)
 	return true;
 }
 
+/* The one whose key says what is expected. */
+static void first_check(struct outbox *outbox, const struct lmq_message *message)
+{
+	if (outbox->expect == EXPECT_KEY && message->key.data == NULL && lmq_writer_count(outbox->writer) == 0)
+		outbox_die(outbox, EXIT_DATA, "%s %" PRIu64 ": no key, which --expect-key needs", outbox->unit,
+			outbox->number);
+}
+
 void outbox_add(struct outbox *outbox, const struct lmq_message *message)
 {
 	if (skip_next(outbox))
 		return;
+	first_check(outbox, message);
 	offer(outbox, message, lmq_writer_add);
 	outbox->bytes += message->body.size;
 	outbox->last = outbox->number;

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What mq-recv, mq-sub and mq-replay share: where bodies come from, and waiting for a channel.
+ * What mq-recv, mq-sub and mq-replay share: where bodies come from, and waiting for a channel, what to say of messages
+ * that were missed, and where groups start.
  */
 #include "cmd.h"
 
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -58,17 +61,66 @@ int channel_await(lmq_store *store, const char *name, enum lmq_kind kind, lmq_wa
 	}
 }
 
-void missed_tell(const char *name, lmq_reader *reader, uint64_t *told)
-{
-	uint64_t missed = lmq_reader_missed(reader), more = missed - *told;
+static uint64_t missed_lines;	/* about messages that were missed */
 
-	if (more == 0)
-		return;
+uint64_t missed_say(const char *name, uint64_t missed, uint64_t *told)
+{
+	uint64_t more = missed - *told;
+
 	*told = missed;
+	missed_lines += more > 0;
 	if (more == 1)
 		notice("%s: 1 message was missed", name);
-	else
-		notice("%s: %llu messages were missed", name, (unsigned long long)more);
+	else if (more > 0)
+		notice("%s: %" PRIu64 " messages were missed", name, more);
+	return more;
+}
+
+void missed_sum(uint64_t missed)
+{
+	if (quiet || missed_lines > 1)
+		warn("%" PRIu64 " message%s missed", missed, missed == 1 ? " was" : "s were");
+}
+
+void missed_tell(const char *name, lmq_reader *reader, uint64_t *told)
+{
+	missed_say(name, lmq_reader_missed(reader), told);
+}
+
+void group_start(const struct range *range, enum lmq_kind kind, enum lmq_seek *how, int64_t *value)
+{
+	const char *from = range->from;
+
+	*how = kind == LMQ_STREAM ? LMQ_SEEK_FIRST : LMQ_SEEK_END;
+	*value = 0;
+	if (range->since != INT64_MIN) {
+		*how = LMQ_SEEK_TIME;
+		*value = range->since;
+	} else if (range->last >= 0) {
+		*how = LMQ_SEEK_LAST;
+		*value = range->last;
+	} else if (from != NULL && *from >= '0' && *from <= '9') {
+		*how = LMQ_SEEK_OFFSET;
+		*value = (int64_t)argument_number("--from", from, 0, INT64_MAX);
+	} else if (from != NULL) {
+		*how = *from == 'f' ? LMQ_SEEK_FIRST : LMQ_SEEK_END;
+	}
+}
+
+void group_check(const char *group)
+{
+	if (!lmq_name_valid(group))
+		die_usage("--group: '%s' is not a name that a group can have", group);
+}
+
+bool group_exists(lmq_channel *channel, const char *group)
+{
+	struct lmq_group_info *list = NULL;
+	size_t count = 0;
+	int status = lmq_group_list(channel, group, &list, &count);
+
+	free(list);
+	return status != LMQ_ENOENT;
 }
 
 const char *consumer_name(const char *given)

@@ -106,6 +106,11 @@ bool range_option(struct range *range, int key, const char *argument)
 	return true;
 }
 
+bool range_starts(const struct range *range)
+{
+	return range->from != NULL || range->since != INT64_MIN || range->last >= 0;
+}
+
 static int seek_from(const char *from, lmq_reader *reader)
 {
 	if (strcmp(from, "first") == 0)

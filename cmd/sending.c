@@ -7,45 +7,58 @@
  */
 #include "cmd.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-	OPTION_FILE = OPTION_TOOL, OPTION_TYPE, OPTION_ID, OPTION_REPLY_TO, OPTION_CORRELATION,
-	OPTION_ATOMIC, OPTION_SYNC, OPTION_PRINT_POSITION, OPTION_NO_CREATE, OPTION_PROGRESS,
-	OPTION_AT, OPTION_RESUME,
+	OPTION_FILE = OPTION_TOOL, OPTION_ATOMIC, OPTION_SYNC, OPTION_PRINT_POSITION, OPTION_NO_CREATE,
+	OPTION_PROGRESS, OPTION_RESUME, OPTION_PARTITION, OPTION_EXPECT, OPTION_EXPECT_KEY, OPTION_MANDATORY,
 };
 
-/* Only a queue holds messages back, and only a queue is full. Rows without help keep it to a screen. */
+/* Only queues hold messages back, only what grows has offsets to expect. Rows without help keep it to a screen. */
 #define ROWS_FIELDS \
 	{ OPTION_FILE, "file", "F", "the whole of F is one message; - is stdin" }, \
 	{ 'k', "key", "K", "the messages' key" }, \
 	{ 'H', "header", "N=V", "header N with value V" }, \
 	{ 'p', "priority", "N", "0 to 9, default 4, higher first" }, \
 	{ 'T', "ttl", "D", "expires after D" }, \
-	{ OPTION_TYPE, "type", "MIME", "content type" }, \
+	{ OPTION_TYPE, "type", "MIME", "" }, \
 	{ OPTION_ID, "id", "ID", "id of the message" }, \
 	{ OPTION_REPLY_TO, "reply-to", "Q", "" }, \
 	{ OPTION_CORRELATION, "correlation", "ID", "" }
 #define ROWS_QUEUE \
 	{ 'D', "delay", "D", "not delivered before D from now" }, \
-	{ OPTION_AT, "at", "T", "not delivered before the time T" }, \
-	{ 'w', "wait", "D", "wait at most D for room in a full queue" }
+	{ OPTION_AT, "at", "T", "not delivered before the time T" }
+#define ROWS_GROWING \
+	{ OPTION_PARTITION, "partition", "N", "publish to partition N of the stream" }, \
+	{ OPTION_EXPECT, "expect", "N", "only if the first message gets offset N" }, \
+	{ OPTION_EXPECT_KEY, "expect-key", "N", "only if offset N is the newest of the key; none" }, \
+	{ OPTION_MANDATORY, "mandatory", NULL, "only if somebody would keep it" }, \
+	{ OPTION_TOMBSTONE, "tombstone", NULL, "an empty message: the key is no more" }
 #define ROWS_ACTS \
+	{ 'w', "wait", "D", "wait at most D for room where it is full" }, \
 	{ OPTION_RESUME, "resume", "NAME", "skip what earlier runs under NAME have sent" }, \
 	{ OPTION_ATOMIC, "atomic", NULL, "all of the input in one transaction, or none" }, \
-	{ OPTION_SYNC, "sync", "M", "full or relaxed" }, \
+	{ OPTION_SYNC, "sync", "M", "" }, \
 	{ OPTION_PRINT_POSITION, "print-position", NULL, "print where each message was stored" }, \
 	{ OPTION_NO_CREATE, "no-create", NULL, "" }, \
 	{ OPTION_PROGRESS, "progress", NULL, "" }, \
-	{ 'j', "json", NULL, "each line is a JSON envelope" }, \
+	{ 'j', "json", NULL, "each line is a JSON envelope" }
+#define ROWS_FRAMES \
 	{ '0', "null", NULL, "messages end in NUL" }, \
 	{ 'd', "delimiter", "S", "messages end in the string S" }, \
 	{ 'r', "raw", NULL, "the whole of stdin is one message" }, \
 	{ 0, NULL, NULL, NULL }
 
-const struct option_row send_options[] = { ROWS_FIELDS, ROWS_QUEUE, ROWS_ACTS };
-const struct option_row pub_options[] = { ROWS_FIELDS, ROWS_ACTS };
+#define ROWS_FRAMES_BRIEF \
+	{ '0', "null", NULL, "" }, \
+	{ 'd', "delimiter", "S", "" }, \
+	{ 'r', "raw", NULL, "" }, \
+	{ 0, NULL, NULL, NULL }
+
+const struct option_row send_options[] = { ROWS_FIELDS, ROWS_QUEUE, ROWS_ACTS, ROWS_FRAMES };
+const struct option_row pub_options[] = { ROWS_FIELDS, ROWS_GROWING, ROWS_ACTS, ROWS_FRAMES_BRIEF };
 
 enum { DELIMITER_MAX = 4096 };
 
@@ -53,63 +66,24 @@ enum { DELIMITER_MAX = 4096 };
 static struct {
 	const char **files;
 	size_t file_count;
-	struct lmq_message message;	/* the fields of every message */
-	struct lmq_header headers[LMQ_HEADERS_MAX];
-	size_t field_bytes;
+	struct stamp stamp;
 	struct input input;
 	bool framed;			/* -j, -0, -d or -r was given */
-	bool atomic, print_position, no_create, progress;
-	bool delayed, timed;		/* -D, --at */
+	bool atomic, print_position, no_create, progress, mandatory;
+	bool expects_offset, expects_key;
+	uint64_t expected;
 	const char *resume;
 	int64_t wait;			/* -1: not given */
+	int64_t partition;		/* -1: not given */
 	enum lmq_sync sync;
 } asked = {
-	.message = LMQ_MESSAGE_INIT,
+	.stamp = { .message = LMQ_MESSAGE_INIT },
 	.wait = -1,
+	.partition = -1,
 	.input = { .kind = INPUT_LINES, .delimiter = "\n", .delimiter_size = 1 },
 };
 
 /* ---- options ------------------------------------------------------------------------------- */
-
-/* Checks here what the library would say only when the channel was created. */
-static struct lmq_bytes field(const char *option, const char *text, size_t size, size_t most)
-{
-	asked.field_bytes += size;
-	if (size > most)
-		die_usage("--%s: longer than %zu bytes", option, most);
-	if (!utf8_valid_text(text, size))
-		die_usage("--%s: not valid UTF-8", option);
-	if (asked.field_bytes > LMQ_FIELDS_MAX)
-		die_usage("--%s: key, headers and the like are longer than %d bytes", option,
-			LMQ_FIELDS_MAX);
-	return (struct lmq_bytes){ text, size };
-}
-
-static struct lmq_bytes short_field(const char *option, const char *text)
-{
-	return field(option, text, strlen(text), LMQ_FIELD_MAX);
-}
-
-static void header_set(const char *text)
-{
-	const char *sign = strchr(text, '=');
-	size_t size = sign != NULL ? (size_t)(sign - text) : 0;
-	struct lmq_header *header = &asked.headers[asked.message.header_count];
-
-	if (size == 0)
-		die_usage("--header: '%s' is not NAME=VALUE", text);
-	if (asked.message.header_count == LMQ_HEADERS_MAX)
-		die_usage("--header: more than %d headers", LMQ_HEADERS_MAX);
-	header->name = field("header", text, size, LMQ_FIELD_MAX);
-	header->value = field("header", sign + 1, strlen(sign + 1), LMQ_FIELDS_MAX);
-	for (size_t i = 0; i < asked.message.header_count; i++) {
-		struct lmq_bytes other = asked.headers[i].name;
-		if (other.size == size && memcmp(other.data, text, size) == 0)
-			die_usage("--header: '%.*s' is given twice", (int)size, text);
-	}
-	asked.message.headers = asked.headers;
-	asked.message.header_count++;
-}
 
 static void file_add(const char *name)
 {
@@ -152,57 +126,24 @@ static const char *resume_name(const char *text)
 	return text;
 }
 
-/* When the messages may be delivered, and which first; false if it is another option. */
-static bool delivery_option(int key, const char *argument)
+/* Where in the stream, and under which condition; false if it is another option. */
+static bool growing_option(int key, const char *argument)
 {
-	struct lmq_message *message = &asked.message;
-
 	switch (key) {
-	case 'p':
-		message->priority = (int)argument_number("--priority", argument, 0, LMQ_PRIORITY_MAX);
+	case OPTION_PARTITION:
+		asked.partition = (int64_t)argument_number("--partition", argument, 0, LMQ_PARTITIONS_MAX - 1);
 		return true;
-	case 'T':
-		message->ttl = argument_duration("--ttl", argument);
-		if (message->ttl == 0)
-			die_usage("--ttl: '%s' leaves no time for a delivery", argument);
+	case OPTION_EXPECT:
+		asked.expected = argument_number("--expect", argument, 0, INT64_MAX);
+		asked.expects_offset = true;
 		return true;
-	case 'D':
-		message->delay = argument_duration("--delay", argument);
-		if (message->delay == LMQ_FOREVER)
-			die_usage("--delay: a message that is held back forever is never delivered");
-		asked.delayed = true;
+	case OPTION_EXPECT_KEY:
+		asked.expected = strcmp(argument, "none") == 0 ? LMQ_NONE :
+			argument_number("--expect-key", argument, 0, INT64_MAX);
+		asked.expects_key = true;
 		return true;
-	case OPTION_AT:
-		message->not_before = argument_time("--at", argument);
-		asked.timed = true;
-		return true;
-	}
-	return false;
-}
-
-/* Other options that say something about every message; false if it is none of them. */
-static bool field_option(int key, const char *argument)
-{
-	struct lmq_message *message = &asked.message;
-
-	switch (key) {
-	case 'k':
-		message->key = field("key", argument, strlen(argument), LMQ_KEY_MAX);
-		return true;
-	case 'H':
-		header_set(argument);
-		return true;
-	case OPTION_TYPE:
-		message->type = short_field("type", argument);
-		return true;
-	case OPTION_ID:
-		message->id = short_field("id", argument);
-		return true;
-	case OPTION_REPLY_TO:
-		message->reply_to = short_field("reply-to", argument);
-		return true;
-	case OPTION_CORRELATION:
-		message->correlation = short_field("correlation", argument);
+	case OPTION_MANDATORY:
+		asked.mandatory = true;
 		return true;
 	}
 	return false;
@@ -210,7 +151,7 @@ static bool field_option(int key, const char *argument)
 
 static void handle(int key, char *argument)
 {
-	if (field_option(key, argument) || delivery_option(key, argument))
+	if (stamp_option(&asked.stamp, key, argument) || growing_option(key, argument))
 		return;
 	switch (key) {
 	case OPTION_FILE:
@@ -252,6 +193,34 @@ static void handle(int key, char *argument)
 	}
 }
 
+static void tombstone_check(size_t given)
+{
+	if (!asked.stamp.message.tombstone)
+		return;
+	if (asked.stamp.message.key.data == NULL)
+		die_usage("--tombstone: the key that is no more is missing (-k)");
+	if (given > 0 || asked.framed)
+		die_usage("--tombstone: such a message has no body");
+}
+
+static bool expects(void)
+{
+	return asked.expects_offset || asked.expects_key;
+}
+
+static void expect_check(void)
+{
+	if (!expects())
+		return;
+	asked.atomic = true;
+	if (asked.expects_offset && asked.expects_key)
+		die_usage("--expect and --expect-key exclude each other");
+	if (asked.resume != NULL)
+		die_usage("--expect and --resume both say where the input goes on: one of them");
+	if (asked.expects_key && asked.stamp.message.key.data == NULL && asked.input.kind != INPUT_JSON)
+		die_usage("--expect-key: the key is missing (-k)");
+}
+
 /* What only the whole command line shows. */
 static void check(int operands, const char *name)
 {
@@ -264,10 +233,12 @@ static void check(int operands, const char *name)
 	if (given > 0 && asked.framed)
 		die_usage("-j, -0, -d and -r say how stdin is cut, but with %s it is not read",
 			asked.file_count > 0 ? "--file" : "a BODY");
-	if (asked.delayed && asked.timed)
+	if (asked.stamp.delayed && asked.stamp.timed)
 		die_usage("--delay and --at exclude each other");
-	if (given > 1 && asked.message.id.data != NULL)
+	if (given > 1 && asked.stamp.message.id.data != NULL)
 		die_usage("--id: an id names one message, but %zu are given", given);
+	tombstone_check(given);
+	expect_check();
 	if (asked.sync == LMQ_SYNC_DEFAULT)
 		asked.sync = sync_environment();
 	for (size_t i = 0; i < asked.file_count; i++)
@@ -280,7 +251,9 @@ static void all_send(struct outbox *outbox, char *const bodies[], size_t count)
 		file_send(outbox, asked.files[i]);
 	for (size_t i = 0; i < count; i++)
 		body_send(outbox, bodies[i], i + 1);
-	if (count == 0 && asked.file_count == 0)
+	if (outbox->message.tombstone)
+		body_send(outbox, "", 1);
+	else if (count == 0 && asked.file_count == 0)
 		stdin_send(outbox, &asked.input);
 }
 
@@ -308,26 +281,110 @@ static lmq_channel *channel_there(lmq_store *store, const char *name, const enum
 	finish(EXIT_USAGE);
 }
 
+/*
+ * Whether a new topic of that name would pass on what is published to it: it has no groups yet, so some route's
+ * pattern must match.
+ */
+static bool route_leads_on(lmq_store *store, const char *name)
+{
+	struct lmq_route *list = NULL;
+	size_t count = 0;
+	bool found = false;
+	int status = lmq_route_list(store, &list, &count);
+
+	if (status != 0)
+		die_store(store, status);
+	for (size_t i = 0; i < count && !found; i++)
+		found = lmq_pattern_match(list[i].source, name, strlen(name));
+	lmq_route_free(list);
+	return found;
+}
+
+/* Whether what is expected cannot hold of a channel that is not there. */
+static bool expects_history(void)
+{
+	return asked.expects_key ? asked.expected != LMQ_NONE : asked.expects_offset && asked.expected > 0;
+}
+
+static _Noreturn void end_absent(const char *name)
+{
+	if (expects_history())
+		die(EXIT_NO, "%s: expected %soffset %" PRIu64 ", there is no such channel", name,
+			asked.expects_key ? "the newest message of the key at " : "", asked.expected);
+	if (verbose)
+		warn("%s: no such topic, and no route from it; nothing was sent", name);
+	finish(EXIT_NOTHING);
+}
+
+/* Nothing is created for a message that will not be stored. */
+static lmq_store *store_there(const char *name, unsigned flags)
+{
+	bool doubted = expects_history() || (asked.mandatory && !expects());
+	lmq_store *store = doubted && flags != 0 ? store_open_if_there() : store_open(flags);
+
+	if (store == NULL)
+		end_absent(name);
+	return store;
+}
+
+/* Who expects something of the history needs one, and gets a stream: that keeps every message. */
+static lmq_channel *channel_new(lmq_store *store, const char *name, enum lmq_kind create, unsigned flags)
+{
+	if (expects())
+		create = LMQ_STREAM;
+	if (flags != 0 && asked.partition > 0)
+		die_usage("--partition: %s is not there, and a new %s has partition 0 only", name,
+			lmq_kind_name(create));
+	if (flags != 0 && expects_history())
+		end_absent(name);
+	if (flags != 0 && asked.mandatory && create != LMQ_STREAM && !route_leads_on(store, name))
+		end_absent(name);
+	return channel_open(store, name, create, flags);
+}
+
+static void channel_note(struct outbox *outbox)
+{
+	struct lmq_channel_info info;
+
+	if (lmq_channel_info(outbox->channel, &info) != 0)
+		return;		/* it is gone since: what is committed finds that out */
+	partition_check(info.name, asked.partition, info.partitions);
+	outbox->partitioned = info.partitions > 1;
+}
+
+static void outbox_open(struct outbox *outbox, const char *name, enum lmq_kind create,
+	const enum lmq_kind *accept, size_t accept_count)
+{
+	unsigned flags = asked.no_create ? 0 : LMQ_CREATE;
+	int status;
+
+	outbox->message = asked.stamp.message;
+	outbox->atomic = asked.atomic;
+	outbox->mandatory = asked.mandatory;
+	outbox->print_position = asked.print_position;
+	outbox->expect = asked.expects_offset ? EXPECT_OFFSET : asked.expects_key ? EXPECT_KEY : EXPECT_NOTHING;
+	outbox->expected = asked.expected;
+	outbox->wait = asked.wait;
+	outbox->resume = asked.resume;
+	outbox->store = store_there(name, flags);
+	outbox->channel = channel_there(outbox->store, name, accept, accept_count);
+	if (outbox->channel == NULL)
+		outbox->channel = channel_new(outbox->store, name, create, flags);
+	channel_note(outbox);
+	if ((status = lmq_writer_open(outbox->store, asked.sync, &outbox->writer)) != 0)
+		die_store(outbox->store, status);
+	lmq_writer_partition(outbox->writer, asked.partition);
+	lmq_writer_mandatory(outbox->writer, asked.mandatory);
+}
+
 int sending_main(const struct tool *tool, enum lmq_kind create, const enum lmq_kind *accept,
 	size_t accept_count, int argc, char **argv)
 {
 	struct outbox outbox = { 0 };
-	int first = options_parse(tool, argc, argv, handle), status;
-	unsigned flags;
+	int first = options_parse(tool, argc, argv, handle);
 
 	check(argc - first, argv[first]);
-	flags = asked.no_create ? 0 : LMQ_CREATE;
-	outbox.message = asked.message;
-	outbox.atomic = asked.atomic;
-	outbox.print_position = asked.print_position;
-	outbox.wait = asked.wait;
-	outbox.resume = asked.resume;
-	outbox.store = store_open(flags);
-	outbox.channel = channel_there(outbox.store, argv[first], accept, accept_count);
-	if (outbox.channel == NULL)
-		outbox.channel = channel_open(outbox.store, argv[first], create, flags);
-	if ((status = lmq_writer_open(outbox.store, asked.sync, &outbox.writer)) != 0)
-		die_store(outbox.store, status);
+	outbox_open(&outbox, argv[first], create, accept, accept_count);
 	interrupt_catch(NULL);
 	outbox_start(&outbox);
 	progress_start(asked.progress);

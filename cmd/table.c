@@ -86,6 +86,34 @@ void table_json(struct table *table, const char *text, const char *json)
 	cell->json = copy(json);
 }
 
+/* "5m": one unit, of which there are at least two, so that the age is off by less than half. */
+static const char *short_age(int64_t age, char *buffer, size_t room)
+{
+	int64_t seconds = age > 0 ? age / 1000000000 : 0;
+
+	if (seconds < 120)
+		snprintf(buffer, room, "%ds", (int)seconds);
+	else if (seconds < 120 * 60)
+		snprintf(buffer, room, "%dm", (int)(seconds / 60));
+	else if (seconds < 48 * 3600)
+		snprintf(buffer, room, "%dh", (int)(seconds / 3600));
+	else
+		snprintf(buffer, room, "%lldd", (long long)(seconds / 86400));
+	return buffer;
+}
+
+void table_time(struct table *table, int64_t time, int64_t now)
+{
+	char buffer[LMQ_VALUE_MAX];
+
+	if (time == 0)
+		table_text(table, NULL);
+	else if (table->kind == TABLE_TABLE)
+		table_text(table, short_age(now - time, buffer, sizeof buffer));
+	else
+		table_text(table, lmq_time_format(time, buffer));
+}
+
 static void put(const char *text)
 {
 	output_bytes(text, strlen(text));
@@ -173,7 +201,7 @@ static void print_json(const struct table *table)
 	}
 }
 
-static void table_free(struct table *table)
+void table_free(struct table *table)
 {
 	for (size_t i = 0; i < table->count; i++) {
 		free(table->cells[i].text);

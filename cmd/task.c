@@ -44,14 +44,14 @@ void task_begin(const struct task *task, lmq_receiver *receiver)
 	for (size_t i = 0; i < task->span_count; i++) {
 		const struct span *span = &task->spans[i];
 
-		lmq_receiver_begin(receiver, span->offset, span->count, span->attempt);
+		lmq_receiver_begin(receiver, task->partition, span->offset, span->count, span->attempt);
 	}
 }
 
 void task_return(const struct task *task, lmq_receiver *receiver)
 {
 	for (size_t i = 0; i < task->span_count; i++)
-		lmq_receiver_return(receiver, task->spans[i].offset, task->spans[i].count);
+		lmq_receiver_return(receiver, task->partition, task->spans[i].offset, task->spans[i].count);
 }
 
 void task_refuse(struct task *task, const char *why)
@@ -165,11 +165,13 @@ static int first_take(struct task *task, const struct taking *taking, const stru
 	const char *why = NULL;
 	int status = 0;
 
+	task->partition = message->partition;
+	task->partitioned = taking->partitioned;
 	task->arguments = work->command;
 	if (work->replace == NULL)
 		status = input_make(task);
 	if (status == 0)
-		task->variables = variables_for(message, taking->last_attempt_text);
+		task->variables = variables_for(message, taking->partitioned, taking->last_attempt_text);
 	if (status != 0 || work->replace == NULL)
 		return status;
 	task->arguments = arguments_for(work, message, taking->receiver, &why, &status);
@@ -198,7 +200,7 @@ static void rest_return(const struct taking *taking)
 	struct lmq_message message;
 
 	while (lmq_receiver_next(taking->receiver, &message) == 0)
-		lmq_receiver_return(taking->receiver, message.offset, 1);
+		lmq_receiver_return(taking->receiver, message.partition, message.offset, 1);
 }
 
 /* Takes from a claim of count messages what is for one run. */
@@ -215,7 +217,7 @@ static int messages_take(struct task *task, const struct taking *taking, size_t 
 			break;
 		last = message.attempt > 1 && message.attempt == taking->last_attempt;
 		if (task->count > 0 && (*alone || last)) {
-			lmq_receiver_return(taking->receiver, message.offset, 1);
+			lmq_receiver_return(taking->receiver, message.partition, message.offset, 1);
 			continue;
 		}
 		*alone = last;

@@ -288,7 +288,7 @@ static int body_part_write(const struct part *part, const struct form *form,
 static int lease_write(const struct part *part, const struct form *form,
 	const struct lmq_message *message)
 {
-	char text[LMQ_NAME_MAX + 48];
+	char text[LEASE_TEXT_MAX];
 
 	if (!form->delivery)
 		return value_write(part, form, "", 0);

@@ -7,6 +7,8 @@
  */
 #include "cmd.h"
 
+#include <inttypes.h>
+
 enum {
 	STEP_MESSAGES = 4096,
 	STEP_BYTES = 4 << 20,
@@ -88,11 +90,12 @@ static int ended(int status)
 	return status == LMQ_END || (status == LMQ_EINTR && interrupted) ? 0 : status;
 }
 
-int transfer_move(struct transfer *t, const char *origin, uint64_t most)
+/* Moves from the offset *from on. LMQ_EGONE: the letter before *from, as it is then, cannot go back. */
+static int move_from(struct transfer *t, const char *origin, uint64_t *from, uint64_t goal)
 {
-	lmq_filter *filter = conditions_filter(t->conditions, 0, t->end, origin);
-	uint64_t goal = goal_of(t, most);
+	lmq_filter *filter = conditions_filter(t->conditions, *from, t->end, origin);
 	lmq_receiver *receiver = NULL;
+	struct lmq_message message;
 	int status = receiver_open(t, filter, &receiver);
 
 	while (status == 0 && t->done < goal) {
@@ -100,9 +103,27 @@ int transfer_move(struct transfer *t, const char *origin, uint64_t most)
 		if (status == 0)
 			status = step(t, receiver, batch_of(t, goal), STEP_BYTES);
 	}
+	/* What was claimed and not moved begins with it. */
+	if (status == LMQ_EGONE && t->back) {
+		if (lmq_receiver_next(receiver, &message) != 0)
+			status = LMQ_END;
+		*from = message.offset + 1;
+	}
 	lmq_receiver_close(receiver);
 	lmq_filter_close(filter);
 	return ended(status);
+}
+
+int transfer_move(struct transfer *t, const char *origin, uint64_t most)
+{
+	uint64_t goal = goal_of(t, most), from = 0, stuck = 0;
+	int status;
+
+	while ((status = move_from(t, origin, &from, goal)) == LMQ_EGONE && t->back)
+		stuck++;
+	if (stuck > 1)
+		notice("%" PRIu64 " dead letters stay where they are", stuck);
+	return status == 0 && stuck > 0 ? LMQ_EGONE : status;
 }
 
 /* Copies what is ready in [first, end), claimed at once so that nothing is copied twice. */

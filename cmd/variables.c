@@ -17,14 +17,14 @@
 enum {
 	NAME_MAX_BYTES = sizeof HEADER + LMQ_FIELD_MAX,
 	VARIABLES_MAX = LMQ_HEADERS_MAX + 16,	/* of a message */
-	ROOM = LMQ_FIELDS_MAX + VARIABLES_MAX * 16 + LMQ_NAME_MAX + 512,
+	ROOM = LMQ_FIELDS_MAX + VARIABLES_MAX * 16 + LEASE_TEXT_MAX + 512,
 };
 
 static char **list;		/* those that stay, those of the message, NULL */
 static size_t fixed, used;	/* entries of list */
 static char room[ROOM];
 static size_t room_used;
-static const char *channel;	/* the first part of a lease */
+static struct form form;	/* for leases */
 
 /* ---- those that stay ------------------------------------------------------------------------- */
 
@@ -44,7 +44,8 @@ void variables_prepare(const struct work *work, const char *store)
 	size_t count = 0;
 	char *path = realpath(store, NULL);
 
-	channel = work->channel;
+	form.channel = work->channel;
+	form.group = work->group;
 	while (environ[count] != NULL)
 		count++;
 	list = calloc(count + 3 + VARIABLES_MAX + 1, sizeof *list);
@@ -95,8 +96,7 @@ static void add_number(const char *name, uint64_t number)
 
 static void add_lease(const struct lmq_message *message)
 {
-	const struct form form = { .channel = channel };
-	char lease[LMQ_NAME_MAX + 42];
+	char lease[LEASE_TEXT_MAX];
 	const char *end = lease_put(lease, &form, message);
 
 	add("MQ_LEASE", lease, (size_t)(end - lease));
@@ -136,13 +136,16 @@ static void add_headers(const struct lmq_message *message)
 	}
 }
 
-char *const *variables_for(const struct lmq_message *message, const char *attempts_most)
+char *const *variables_for(const struct lmq_message *message, bool partitioned, const char *attempts_most)
 {
 	char time[LMQ_VALUE_MAX];
 	const char *time_end = time_put(time, message->time);
 
 	used = fixed;
 	room_used = 0;
+	form.partitioned = partitioned;
+	if (partitioned)
+		add_number("MQ_PARTITION", message->partition);
 	add_number("MQ_OFFSET", message->offset);
 	add("MQ_TIME", time, (size_t)(time_end - time));
 	add_number("MQ_ATTEMPT", message->attempt);

@@ -111,6 +111,7 @@ static struct lmq_verdict verdict_of(const struct task *task, const struct span 
 	bool ran = !task->refused;
 
 	return (struct lmq_verdict){
+		.partition = task->partition,
 		.offset = span->offset,
 		.count = span->count,
 		.outcome = task->outcome,
@@ -156,15 +157,20 @@ static void limit_take(struct limits *limits, const struct lmq_property *propert
 	}
 }
 
-void limits_read(struct limits *limits, lmq_channel *channel, int64_t now)
+void limits_read(struct limits *limits, lmq_channel *channel, const char *group, int64_t now)
 {
 	struct lmq_property list[LMQ_PROPERTY_MAX];
 	size_t count = 0;
+	int status;
 
 	if (limits->read_at != 0 && now - limits->read_at < REFRESH)
 		return;
 	*limits = (struct limits){ .read_at = now };
-	if (lmq_channel_properties(channel, list, &count) != 0)
+	if (group != NULL)
+		status = lmq_group_properties(channel, group, list, &count);
+	else
+		status = lmq_channel_properties(channel, list, &count);
+	if (status != 0)
 		return;		/* the next call with the channel tells why */
 	for (size_t i = 0; i < count; i++)
 		limit_take(limits, &list[i]);
@@ -172,13 +178,13 @@ void limits_read(struct limits *limits, lmq_channel *channel, int64_t now)
 
 /* ---- telling --------------------------------------------------------------------------------- */
 
-/* "jobs:17", "jobs:17 and 9 more" */
-static void subject_put(char *text, size_t size, const struct work *work, const struct task *task)
+int subject_put(char text[SUBJECT_MAX], const struct work *work, const struct task *task)
 {
-	int used = snprintf(text, size, "%s:%" PRIu64, work->channel, task->spans[0].offset);
+	char partition[16] = "";
 
-	if (task->count > 1)
-		snprintf(text + used, size - (size_t)used, " and %" PRIu64 " more", task->count - 1);
+	if (task->partitioned)
+		snprintf(partition, sizeof partition, "/%" PRIu32, task->partition);
+	return snprintf(text, SUBJECT_MAX, "%s%s:%" PRIu64, work->channel, partition, task->spans[0].offset);
 }
 
 static void signal_put(char *text, size_t size, int number)
@@ -205,17 +211,19 @@ static void cause_put(char *text, size_t size, const struct work *work, const st
 		snprintf(text, size, "exit status %d", WEXITSTATUS(task->status));
 }
 
-/* "3.2s", "250ms", "1h5m" */
-static void delay_put(char *text, int64_t delay)
+/* "at once", "in 250ms", "in 3.2s", "in 1h5m" */
+static void delay_put(char text[LMQ_VALUE_MAX + 3], int64_t delay)
 {
-	int64_t second = 1000000000;
+	int64_t second = 1000000000, millisecond = 1000000;
 
-	if (delay < second)
-		sprintf(text, "%dms", delay > 0 ? (int)(delay / 1000000) : 0);
+	if (delay < millisecond)
+		strcpy(text, "at once");
+	else if (delay < second)
+		sprintf(text, "in %dms", (int)(delay / millisecond));
 	else if (delay < 60 * second)
-		sprintf(text, "%.1fs", (double)delay / (double)second);
+		sprintf(text, "in %.1fs", (double)delay / (double)second);
 	else
-		lmq_duration_format((delay + second / 2) / second * second, text);
+		lmq_duration_format((delay + second / 2) / second * second, strcpy(text, "in ") + 3);
 }
 
 /* How many of its messages are dead letters now, and when the first of the others comes again. */
@@ -239,7 +247,7 @@ static uint64_t dead_count(const struct task *task, int64_t *due)
 static void result_put(char *text, size_t size, const struct work *work, const struct task *task,
 	const struct limits *limits)
 {
-	char delay[LMQ_VALUE_MAX];
+	char delay[LMQ_VALUE_MAX + 3];
 	const char *dead_name = *limits->dead ? limits->dead : work->channel;
 	const char *end = *limits->dead ? "" : ".dead";
 	int64_t due;
@@ -249,20 +257,23 @@ static void result_put(char *text, size_t size, const struct work *work, const s
 	if (dead == task->count)
 		snprintf(text, size, "moved to %s%s", dead_name, end);
 	else if (dead == 0)
-		snprintf(text, size, "again in %s", delay);
+		snprintf(text, size, "again %s", delay);
 	else
-		snprintf(text, size, "%" PRIu64 " moved to %s%s, %" PRIu64 " again in %s", dead,
+		snprintf(text, size, "%" PRIu64 " moved to %s%s, %" PRIu64 " again %s", dead,
 			dead_name, end, task->count - dead, delay);
 }
 
 void verdict_tell(const struct work *work, const struct task *task, const struct limits *limits)
 {
-	char subject[LMQ_NAME_MAX + 64], cause[LMQ_ERROR_MAX + 1], result[2 * LMQ_NAME_MAX + 128];
+	char subject[SUBJECT_MAX + 32], cause[LMQ_ERROR_MAX + 1], result[2 * LMQ_NAME_MAX + 128];
 	bool limited = limits->last_attempt > 0;
+	int used;
 
 	if (quiet)
 		return;
-	subject_put(subject, sizeof subject, work, task);
+	used = subject_put(subject, work, task);
+	if (task->count > 1)
+		snprintf(subject + used, sizeof subject - (size_t)used, " and %" PRIu64 " more", task->count - 1);
 	if (task->outcome == LMQ_RETURN) {
 		notice("%s: ended before it was done, given back", subject);
 		return;

@@ -11,7 +11,10 @@
 #include <errno.h>
 #include <string.h>
 
-enum { BATCH_BYTES = 8 << 20 };
+enum {
+	BATCH_BYTES = 8 << 20,
+	SHARE_PAUSE = 50000000,		/* ns between looks for members that have joined, while commands run */
+};
 
 void worker_stop(struct worker *w, int exit_code)
 {
@@ -43,24 +46,6 @@ static bool is_idle(const struct worker *w)
 	return w->running_count == 0 && w->ended_count == 0;
 }
 
-/* Where a new group starts: as options say, or in a stream at the first message, in a topic now. */
-static void start_choose(const struct worker *w, struct lmq_receiver_options *options)
-{
-	const struct range *range = &w->work->range;
-	const char *from = range->from;
-
-	options->start = lmq_channel_kind(w->channel) == LMQ_STREAM ? LMQ_SEEK_FIRST : LMQ_SEEK_END;
-	if (range->since != INT64_MIN) {
-		options->start = LMQ_SEEK_TIME;
-		options->start_value = range->since;
-	} else if (from != NULL && *from >= '0' && *from <= '9') {
-		options->start = LMQ_SEEK_OFFSET;
-		options->start_value = (int64_t)argument_number("--from", from, 0, INT64_MAX);
-	} else if (from != NULL) {
-		options->start = *from == 'f' ? LMQ_SEEK_FIRST : LMQ_SEEK_END;
-	}
-}
-
 static int receiver_make(struct worker *w)
 {
 	const struct work *work = w->work;
@@ -74,9 +59,9 @@ static int receiver_make(struct worker *w)
 	int status;
 
 	if (work->group != NULL && lmq_channel_kind(w->channel) == LMQ_QUEUE)
-		die_usage("%s: is a queue, and has no groups", work->channel);
+		die_no_groups(work->channel);
 	if (work->group != NULL)
-		start_choose(w, &options);
+		group_start(&work->range, lmq_channel_kind(w->channel), &options.start, &options.start_value);
 	status = lmq_receiver_open(w->channel, &options, &w->receiver);
 	return status == 0 ? lmq_watch_receiver(w->watch, w->receiver) : status;
 }
@@ -88,8 +73,25 @@ static void channel_leave(struct worker *w)
 	lmq_channel_close(w->channel);
 	w->receiver = NULL;
 	w->channel = NULL;
+	w->missed = 0;
 	w->limits.read_at = 0;
 	w->gone = false;
+}
+
+/* Notes what does not change about a channel. A group that somebody has removed is not made again behind his back. */
+static int channel_note(struct worker *w)
+{
+	const char *group = w->work->group;
+	struct lmq_channel_info info;
+	int status = lmq_channel_info(w->channel, &info);
+
+	if (status != 0)
+		return status;
+	if (w->id == info.id && group != NULL && !group_exists(w->channel, group))
+		die(EXIT_NOINPUT, "%s: group '%s' was removed", w->work->channel, group);
+	w->id = info.id;
+	w->partitioned = info.partitions > 1;
+	return 0;
 }
 
 /* Opens the channel if it is there. Who does not wait for it needs it now. */
@@ -106,6 +108,8 @@ static void channel_find(struct worker *w)
 	if (status == LMQ_ENOENT && waits(w) && !work->no_create)
 		return;
 	if (status == 0)
+		status = channel_note(w);
+	if (status == 0)
 		status = receiver_make(w);
 	if (status == LMQ_EGONE)
 		w->gone = true;
@@ -116,12 +120,23 @@ static void channel_find(struct worker *w)
 
 /* ---- starting -------------------------------------------------------------------------------- */
 
+/* Whether a message has failed and is not concluded yet: nothing of its partition may overtake it. */
+static bool would_overtake(const struct worker *w)
+{
+	for (size_t i = 0; w->partitioned && i < w->ended_count; i++) {
+		if (w->ended[i]->outcome != LMQ_ACKNOWLEDGE)
+			return true;
+	}
+	return false;
+}
+
 static bool may_start(const struct worker *w)
 {
 	bool room = w->running_count < w->parallel && w->spare_count > 0 &&
 		!(w->held && w->ended_count >= w->parallel);
 
-	return room && w->receiver != NULL && !w->gone && !w->stopping && w->taken < w->work->selection.count;
+	return room && w->receiver != NULL && !w->gone && !w->stopping && !would_overtake(w) &&
+		w->taken < w->work->selection.count;
 }
 
 /* There are no more processes, or less memory, than it takes. What runs will make room. */
@@ -183,9 +198,13 @@ static void task_run(struct worker *w, struct task *task)
 
 static int task_fill(struct worker *w, struct task *task, size_t count)
 {
-	struct taking taking = { .work = w->work, .receiver = w->receiver };
+	struct taking taking = {
+		.work = w->work,
+		.receiver = w->receiver,
+		.partitioned = w->partitioned,
+	};
 
-	limits_read(&w->limits, w->channel, lmq_deadline(0));
+	limits_read(&w->limits, w->channel, w->work->group, lmq_deadline(0));
 	taking.last_attempt = w->limits.last_attempt;
 	taking.last_attempt_text = w->limits.attempts;
 	return task_take(task, &taking, count, &w->alone);
@@ -201,6 +220,7 @@ static int start(struct worker *w)
 
 	if (status != 0)
 		return status;
+	missed_say(w->work->channel, lmq_receiver_missed(w->receiver), &w->missed);
 	task = w->spare[--w->spare_count];
 	status = task_fill(w, task, count);
 	if (status == 0) {
@@ -266,6 +286,27 @@ static void start_all(struct worker *w)
 	}
 }
 
+/*
+ * While all commands run nothing is claimed. But of partitions that a member who has joined waits for, those of which
+ * we have nothing in our hands are given up by whoever looks.
+ */
+static void look_busy(struct worker *w)
+{
+	struct lmq_message message;
+	size_t count;
+	int status = lmq_receiver_claim(w->receiver, 1, 1, &count);
+
+	if (status == 0)
+		status = lmq_receiver_next(w->receiver, &message);
+	if (status == 0)
+		lmq_receiver_return(w->receiver, message.partition, message.offset, 1);
+	lmq_receiver_pause(w->receiver);
+	if (status == LMQ_EGONE)
+		w->gone = true;
+	lmq_watch_arm(w->watch);	/* only now: what was returned is not to wake us */
+	w->share_at = lmq_deadline(SHARE_PAUSE);
+}
+
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 /* Whether all is done. The time of -w runs while there is neither a message nor a command. */
@@ -282,10 +323,17 @@ static bool is_done(struct worker *w)
 	return lmq_deadline(0) >= w->idle_until;
 }
 
+/* Whether we may have partitions that others wait for, and do not come to look. */
+static bool shares_busy(const struct worker *w)
+{
+	return w->partitioned && w->receiver != NULL && !w->gone && !w->held && !w->broken && !is_idle(w) &&
+		!may_start(w);
+}
+
 static void wait_for_events(struct worker *w)
 {
 	int64_t deadline = w->idle_until >= 0 ? w->idle_until : LMQ_FOREVER;
-	bool may = may_start(w);
+	bool may = may_start(w), watched = w->held || w->nothing_left || w->channel == NULL;
 
 	if (may && !w->nothing_left && is_time(w))
 		return;		/* something may be ready */
@@ -293,7 +341,13 @@ static void wait_for_events(struct worker *w)
 		return;		/* there may be another one of that name */
 	if (may && !w->nothing_left && pace_next(&w->work->pace) < deadline)
 		deadline = pace_next(&w->work->pace);
-	crew_wait(w, deadline, w->held || w->nothing_left || w->channel == NULL);
+	if (shares_busy(w) && w->share_at <= lmq_deadline(0)) {
+		look_busy(w);
+		watched = true;
+	} else if (shares_busy(w) && w->share_at < deadline) {
+		deadline = w->share_at;
+	}
+	crew_wait(w, deadline, watched);
 }
 
 void worker_run(struct worker *w)

@@ -9,17 +9,20 @@
 enum { STEP_RUNS = 1024, STEP_MESSAGES = 4096, STEP_BYTES = 4 << 20 };
 
 /* Ends a transaction on one queue: burials after the queue's own records. */
-static int finish(struct txn *t, struct queue *q, struct burial *b, int rc)
+static int finish(struct txn *t, struct queue *q, struct burial *b, int rc, uint64_t *missed)
 {
 	if (rc == 0)
 		rc = queue_store(q);
 	if (rc == 0)
 		rc = burial_commit(b, q);
 	burial_free(b);
-	if (rc == 0)
-		return txn_commit(t, LMQ_SYNC_RELAXED);
-	txn_abort(t);
-	return rc == LMQ_END ? 0 : rc;	/* the channel is gone: the next look says so */
+	if (rc != 0) {
+		txn_abort(t);
+		return rc == LMQ_END ? 0 : rc;	/* the channel is gone: the next look says so */
+	}
+	rc = txn_commit(t, LMQ_SYNC_RELAXED);
+	*missed += rc == 0 ? q->missed : 0;
+	return rc;
 }
 
 /* About as many messages as one transaction may bury. */
@@ -65,7 +68,7 @@ static int promote(struct queue *q, struct burial *b, uint64_t first)
 	return rc == 0 ? queue_put(q, &r) : rc;
 }
 
-int aside_due(lmq_store *s, uint32_t id, const char *group)
+int aside_due(lmq_store *s, uint32_t id, uint16_t lane, const char *group, uint64_t *missed)
 {
 	struct burial b = { .batch.count = 0 };
 	struct queue q;
@@ -75,15 +78,15 @@ int aside_due(lmq_store *s, uint32_t id, const char *group)
 	int rc = txn_begin(s, &t);
 	if (rc != 0)
 		return rc;
-	rc = queue_load(&t, id, group, &q);
+	rc = queue_load(&t, id, lane, group, &q);
 	if (rc != 0)
-		return finish(&t, &q, &b, rc);
+		return finish(&t, &q, &b, rc, missed);
 	for (unsigned i = 0; rc == 0 && i < STEP_RUNS && !burial_full(&b); i++) {
 		rc = first_due(&q, now, &first);
 		if (rc == 0)
 			rc = promote(&q, &b, first);
 	}
-	return finish(&t, &q, &b, rc == LMQ_END ? 0 : rc);
+	return finish(&t, &q, &b, rc == LMQ_END ? 0 : rc, missed);
 }
 
 /* ---- crashes ------------------------------------------------------------------------------- */
@@ -113,7 +116,8 @@ static int crashed(struct queue *q, struct burial *b, struct run *part, uint32_t
 	return 0;
 }
 
-int aside_crashed(lmq_store *s, uint32_t id, const char *group, struct run *part, uint32_t attempt)
+int aside_crashed(lmq_store *s, uint32_t id, uint16_t lane, const char *group, struct run *part, uint32_t attempt,
+	uint64_t *missed)
 {
 	struct burial b = { .batch.count = 0 };
 	struct queue q;
@@ -121,12 +125,12 @@ int aside_crashed(lmq_store *s, uint32_t id, const char *group, struct run *part
 	int rc = txn_begin(s, &t);
 	if (rc != 0)
 		return rc;
-	rc = queue_load(&t, id, group, &q);
+	rc = queue_load(&t, id, lane, group, &q);
 	if (rc == LMQ_END)
 		part->first = part->end;
 	if (rc == 0)
 		rc = crashed(&q, &b, part, attempt);
-	return finish(&t, &q, &b, rc);
+	return finish(&t, &q, &b, rc, missed);
 }
 
 /* ---- expiry -------------------------------------------------------------------------------- */
@@ -145,7 +149,8 @@ static int expire(struct queue *q, struct burial *b, struct run_record *r)
 	return queue_leave(q, r, COUNT_EXPIRED, false);
 }
 
-int aside_expired(lmq_store *s, uint32_t id, const char *group, const struct run *parts, size_t count)
+int aside_expired(lmq_store *s, uint32_t id, uint16_t lane, const char *group, const struct run *parts, size_t count,
+	uint64_t *missed)
 {
 	struct burial b = { .batch.count = 0 };
 	struct queue q;
@@ -153,7 +158,7 @@ int aside_expired(lmq_store *s, uint32_t id, const char *group, const struct run
 	int rc = txn_begin(s, &t);
 	if (rc != 0)
 		return rc;
-	rc = queue_load(&t, id, group, &q);
+	rc = queue_load(&t, id, lane, group, &q);
 	for (size_t i = 0; rc == 0 && i < count && !burial_full(&b); i++) {
 		uint64_t at = parts[i].first;
 		struct run_record r;
@@ -167,5 +172,39 @@ int aside_expired(lmq_store *s, uint32_t id, const char *group, const struct run
 		if (rc == LMQ_END)
 			rc = 0;
 	}
-	return finish(&t, &q, &b, rc);
+	return finish(&t, &q, &b, rc, missed);
+}
+
+/* ---- what is not there any more ------------------------------------------------------------ */
+
+/* Nobody's loss: newer messages of their keys are there, or will have been. */
+static int settle_missing(struct queue *q, const struct run *part, unsigned *runs)
+{
+	uint64_t at = part->first;
+	struct run_record r;
+	int rc = 0;
+	for (; *runs > 0 && at < part->end && (rc = queue_unsettled(q, at, part->end, &r)) == 0; --*runs) {
+		at = r.end;
+		rc = group_settled(q->t, &q->position, &r);
+		if (rc != 0)
+			break;
+	}
+	q->made_ready = true;
+	return rc == LMQ_END ? 0 : rc;
+}
+
+int aside_missing(lmq_store *s, uint32_t id, uint16_t lane, const char *group, const struct run *parts, size_t count,
+	uint64_t *missed)
+{
+	struct burial b = { .batch.count = 0 };
+	unsigned runs = STEP_RUNS;
+	struct queue q;
+	struct txn t;
+	int rc = txn_begin(s, &t);
+	if (rc != 0)
+		return rc;
+	rc = queue_load(&t, id, lane, group, &q);
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		rc = settle_missing(&q, &parts[i], &runs);
+	return finish(&t, &q, &b, rc, missed);
 }

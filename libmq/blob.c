@@ -6,14 +6,15 @@
  * number that no message names yet; the commit of the message makes them part of it. While they are staged a
  * record T says so and the writer holds a lock that dies with it: staged chunks without that lock are an
  * orphan, which the sweeper removes. The staging commits need not be synced: the final one syncs the file.
+ *
+ * A message that is copied to other channels shares its chunks with the copies: a record V counts the messages
+ * beyond the first, and the last one to go takes the chunks with it.
  */
 #include "internal.h"
 
 #include <string.h>
 
-enum { COPY_MAX = 128 << 20 };	/* bytes of a body copied within one transaction */
-
-#include <string.h>
+enum { NUMBERS_TRIED = 64 };
 
 static off_t staging_lock(uint64_t number)
 {
@@ -36,11 +37,18 @@ static int blob_new(struct txn *t, int owner, uint64_t *number)
 	struct store_record r;
 	struct key k;
 	uint8_t value[STAGING_RECORD];
+	bool locked = false;
 	int rc = get_store_record(t->store, t->mdb, &r);
 	if (rc != 0)
 		return rc;
-	*number = r.next_blob++;
-	if (range_lock(owner, staging_lock(*number), 1) != 0)
+	/* Somebody whose transaction failed may still have the lock of the number that he drew: it is drawn again. */
+	for (int i = 0; i < NUMBERS_TRIED; i++) {
+		*number = r.next_blob++;
+		locked = range_lock(owner, staging_lock(*number), 1) == 0;
+		if (locked)
+			break;
+	}
+	if (!locked)
 		return fail(t->store, LMQ_ESYSTEM, "%s: cannot lock a body that is being written", t->store->path);
 	k = key_staging(*number);
 	rc = put_value(t, &k, value, number_put((uint64_t)lmq_now(), 8, &k, value));
@@ -96,10 +104,45 @@ int blob_commit(struct txn *t, uint64_t number)
 	return rc == LMQ_END ? fail(t->store, LMQ_EGONE, "%s: a staged body was swept", t->store->path) : rc;
 }
 
+/* How many more messages have the body; 0 where there is no record. */
+static int get_shared(struct txn *t, const struct key *k, uint64_t *count)
+{
+	MDB_val v;
+	int rc = get_value(t->store, t->mdb, k, &v);
+	*count = 0;
+	if (rc == 0 && (!number_get(count, 8, k, v.mv_data, v.mv_size) || *count == 0))
+		return fail_damaged(t->store, "the count of a shared body");
+	return rc == LMQ_END ? 0 : rc;
+}
+
+static int put_shared(struct txn *t, const struct key *k, uint64_t count)
+{
+	uint8_t value[NUMBER_RECORD];
+	return count == 0 ? delete_key(t, k) : put_value(t, k, value, number_put(count, 8, k, value));
+}
+
+/* Where the message that had the body went in this transaction, as its stream keeps no more, the other one takes it over. */
+int blob_share(struct txn *t, uint64_t number)
+{
+	struct key k = key_shared(number), swept = key_sweep('b', number);
+	uint64_t count;
+	int rc = delete_key(t, &swept);
+	if (rc != LMQ_END)
+		return rc;
+	rc = get_shared(t, &k, &count);
+	return rc == 0 ? put_shared(t, &k, count + 1) : rc;
+}
+
 int blob_drop(struct txn *t, uint64_t number)
 {
-	struct key k = key_sweep('b', number);
+	struct key shared = key_shared(number), k = key_sweep('b', number);
 	uint8_t value[SWEEP_RECORD];
+	uint64_t count;
+	int rc = get_shared(t, &shared, &count);
+	if (rc != 0)
+		return rc;
+	if (count > 0)
+		return put_shared(t, &shared, count - 1);
 	return put_value(t, &k, value, number_put(0, 0, &k, value));
 }
 
@@ -128,34 +171,4 @@ int blob_piece(lmq_store *s, struct snapshot *p, const struct blob *b, uint64_t 
 	if (piece->size > b->size - at)
 		piece->size = (size_t)(b->size - at);
 	return 0;
-}
-
-int blob_copy(struct txn *t, struct blob *b)
-{
-	lmq_store *s = t->store;
-	struct store_record store;
-	uint64_t number;
-	int rc = get_store_record(s, t->mdb, &store);
-	if (rc != 0)
-		return rc;
-	if (b->size > COPY_MAX)
-		return fail(s, LMQ_ELIMIT, "%s: a message of %llu bytes is more than one transaction takes", s->path,
-			(unsigned long long)b->size);
-	number = store.next_blob++;
-	rc = put_store_record(t, &store);
-	for (uint32_t part = 0; rc == 0 && (uint64_t)part * CHUNK_ROOM < b->size; part++) {
-		struct key from = key_chunk(b->number, part), to = key_chunk(number, part);
-		uint8_t value[BLOCK_MAX];
-		MDB_val v;
-		rc = get_value(s, t->mdb, &from, &v);
-		if (rc == LMQ_END || (rc == 0 && !chunk_check(v.mv_data, v.mv_size, &from)))
-			return fail_damaged(s, "a chunk of a large message");
-		if (rc != 0)
-			return rc;
-		memcpy(value, v.mv_data, v.mv_size);
-		chunk_seal(value, v.mv_size, &to);
-		rc = put_value(t, &to, value, v.mv_size);
-	}
-	b->number = number;
-	return rc;
 }

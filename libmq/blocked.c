@@ -12,45 +12,46 @@
 
 #include <unistd.h>
 
-struct place {			/* in the line for one queue */
-	lmq_channel *channel;	/* NULL: none was taken */
+struct spot {			/* in the line for one channel */
+	lmq_channel channel;	/* only its number counts; 0: none was taken */
 	int fd, slot;
 };
 
 struct rounds {			/* what several commits stored */
-	uint64_t *positions;
+	struct place *places;
 	size_t count;
 };
 
-static int place_take(lmq_writer *w, lmq_watch *watch, struct place *p)
+static int spot_take(lmq_writer *w, lmq_watch *watch, struct spot *p)
 {
-	lmq_channel *c = w->full;
-	int rc = lmq_watch_channel(watch, c);
-	if (rc != 0)
-		return rc;
-	rc = lease_open(w->store, &p->fd);
+	uint32_t id = w->store->full_id;
+	int rc;
+	p->channel = (lmq_channel){ .store = w->store, .id = id, .name = "a full channel" };
+	rc = lmq_watch_channel(watch, &p->channel);
+	if (rc == 0 && (rc = lease_open(w->store, &p->fd)) != 0)
+		lmq_watch_forget(watch, &p->channel);
 	if (rc != 0) {
-		lmq_watch_forget(watch, c);
+		p->channel.id = 0;
 		return rc;
 	}
-	p->slot = roster_join(w->store, p->fd, ROSTER_SENDER, c->id, "");
+	p->slot = roster_join(w->store, p->fd, ROSTER_SENDER, id, "");
 	w->ticket = roster_ticket(w->store, p->slot);
-	p->channel = c;
+	w->ticket_id = id;
 	return 0;
 }
 
 /* The next in the line is woken, who has not been let in before. */
-static void place_leave(lmq_writer *w, lmq_watch *watch, struct place *p)
+static void spot_leave(lmq_writer *w, lmq_watch *watch, struct spot *p)
 {
-	if (!p->channel)
+	if (p->channel.id == 0)
 		return;
-	lmq_watch_forget(watch, p->channel);
+	lmq_watch_forget(watch, &p->channel);
 	roster_leave(w->store, p->fd, p->slot);
 	close(p->fd);
 	w->ticket = 0;
-	notify_wake(notify_channel(w->store, p->channel->id));
+	notify_wake(notify_channel(w->store, p->channel.id));
 	notify_wake(&w->store->control->any);
-	p->channel = NULL;
+	p->channel.id = 0;
 }
 
 /* Room for all positions there may be, so that none is lost later. */
@@ -59,24 +60,25 @@ static int rounds_open(lmq_writer *w, struct rounds *r)
 	*r = (struct rounds){ .count = 0 };
 	if (!w->partial)
 		return 0;
-	r->positions = malloc((w->committed + w->count) * sizeof *r->positions);
-	return r->positions ? 0 : writer_no_memory(w);
+	r->places = malloc((w->committed + w->count) * sizeof *r->places);
+	return r->places ? 0 : writer_no_memory(w);
 }
 
 static void rounds_add(const lmq_writer *w, struct rounds *r)
 {
 	uint32_t partition;
-	for (size_t i = 0; r->positions && i < w->committed; i++)
-		if (lmq_writer_position(w, i, &partition, &r->positions[r->count]))
-			r->count++;
+	uint64_t offset;
+	for (size_t i = 0; r->places && i < w->committed; i++)
+		if (lmq_writer_position(w, i, &partition, &offset))
+			r->places[r->count++] = (struct place){ offset, (uint16_t)partition };
 }
 
 /* The writer gets all of it, as if it had been one commit. */
 static void rounds_close(lmq_writer *w, struct rounds *r)
 {
-	if (!r->positions)
+	if (!r->places)
 		return;
-	w->kept = r->positions;
+	w->kept = r->places;
 	w->committed = r->count;
 }
 
@@ -99,12 +101,12 @@ static int wait_change(lmq_writer *w, lmq_watch *watch, int64_t deadline)
 /* Commits until there is no need to wait, or no time. */
 static int wait_room(lmq_writer *w, lmq_watch *watch, int64_t deadline, struct rounds *r)
 {
-	struct place p = { .channel = NULL };
+	struct spot p = { .slot = -1 };
 	int rc = 0;
 	while (rc == 0) {
-		if (p.channel != w->full) {
-			place_leave(w, watch, &p);
-			rc = place_take(w, watch, &p);
+		if (p.channel.id != w->store->full_id) {
+			spot_leave(w, watch, &p);
+			rc = spot_take(w, watch, &p);
 			if (rc != 0)
 				break;
 		}
@@ -114,9 +116,9 @@ static int wait_room(lmq_writer *w, lmq_watch *watch, int64_t deadline, struct r
 		if (!blocked(w, rc))
 			break;
 		/* In the line for another queue than the one that is full now: first into that one. */
-		rc = p.channel == w->full ? wait_change(w, watch, deadline) : 0;
+		rc = p.channel.id == w->store->full_id ? wait_change(w, watch, deadline) : 0;
 	}
-	place_leave(w, watch, &p);
+	spot_leave(w, watch, &p);
 	return rc;
 }
 

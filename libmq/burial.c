@@ -5,7 +5,7 @@
  * A message that may not be tried again leaves its queue and enters the one for dead letters in the same
  * transaction, with where it came from and what happened to it. Burials of one transaction are gathered and
  * appended at its end, behind the storing of the queue that they left. A large body is not copied: the new
- * message names the old one's chunks.
+ * message names the old one's chunks, and shares them with it where that stays in its topic or stream.
  *
  * The delay before a retry doubles with each attempt and is drawn evenly between nothing and that ("full
  * jitter"; M. Brooker, Exponential Backoff and Jitter, 2015), so that messages that failed together do not
@@ -34,47 +34,42 @@ void run_history(const struct run_record *r, struct lmq_history *out)
 	*out = history_unpack(&r->history, error);
 }
 
-/* A body of its own; what was read of the message may have moved meanwhile. */
-static int take_body(struct burial *b, struct queue *q, struct log_cursor *c, struct record *record,
-	struct lmq_message *m, struct blob *blob)
-{
-	uint64_t offset = record->offset;
-	struct blob old;
-	int rc = blob_copy(q->t, blob);
-	log_seek(c, offset);
-	if (rc == 0)
-		rc = log_next(c, record);
-	return rc == 0 ? log_message(c, record, m, &b->parts, &old) : rc;
-}
-
 /* Reads the messages of r and adds them as dead letters. */
 static int gather(struct burial *b, struct queue *q, const struct run_record *r)
 {
-	struct lmq_death death = { .partition = 0 };
+	struct lmq_death death = { .partition = q->lane, .partitioned = lanes_of(&q->record) > 1 };
 	struct snapshot view;
 	struct log_cursor c;
-	int rc = log_cursor_within(q->t, q->id, 0, &q->head, &view, &c);
+	int rc = log_cursor_within(q->t, q->id, q->lane, &q->head, &view, &c);
 	run_history(r, &death.history);
 	death.origin = (struct lmq_bytes){ q->record.name, strlen(q->record.name) };
+	if (*q->group)
+		death.group = (struct lmq_bytes){ q->group, strlen(q->group) };
 	log_seek(&c, r->first);
 	while (rc == 0 && c.offset < r->end) {
 		struct record record;
 		struct lmq_message m;
 		struct blob blob;
 		rc = log_next(&c, &record);
+		/* Of a topic or stream it may have been dropped, or compacted away. */
+		if (q->record.kind != LMQ_QUEUE && (rc == LMQ_END || (rc == 0 && record.offset >= r->end))) {
+			rc = 0;
+			break;
+		}
 		if (rc == 0)
 			rc = log_message(&c, &record, &m, &b->parts, &blob);
-		/* What stays in a topic or stream keeps its body. */
-		if (rc == 0 && blob.size > 0 && q->record.kind != LMQ_QUEUE)
-			rc = take_body(b, q, &c, &record, &m, &blob);
 		if (rc != 0)
 			break;
 		death.offset = record.offset;
 		m.death = &death;
 		m.ttl = m.delay = m.not_before = 0;
-		c.placed = c.placed && !(blob.size > 0);
 		if (!batch_add(&b->batch, &m, blob.size ? &blob : NULL))
 			rc = fail(q->t->store, LMQ_ENOMEM, "%s: out of memory", q->record.name);
+		/* What was read may have moved by that. */
+		if (rc == 0 && blob.size > 0 && q->record.kind != LMQ_QUEUE) {
+			rc = blob_share(q->t, blob.number);
+			c.placed = false;
+		}
 	}
 	log_cursor_leave(&c);
 	return rc == LMQ_END ? fail_damaged(q->t->store, "an unsettled message is missing") : rc;
@@ -89,24 +84,28 @@ int bury(struct burial *b, struct queue *q, const struct run_record *r, enum cou
 
 int burial_commit(struct burial *b, struct queue *q)
 {
-	struct intake in = { .unlimited = true };
+	struct intake in = INTAKE_INIT;
 	struct channel_record record;
 	char buffer[LMQ_NAME_MAX + 1];
-	const char *name = dead_of(&q->record, buffer);
+	const char *name = dead_of(&q->rules, buffer);
 	uint32_t id;
 	int rc;
+	in.unlimited = true;
 	if (b->batch.count == 0)
 		return 0;
 	if (!name)
 		return fail(q->t->store, LMQ_EBUG, "%s: no queue for dead letters", q->record.name);
 	rc = channel_within(q->t, name, LMQ_QUEUE, &id, &record);
-	return rc == 0 ? intake(q->t, id, &record, &b->batch, &in) : rc;
+	if (rc == 0)
+		rc = intake(q->t, id, &record, &b->batch, &in);
+	free(in.places);
+	return rc;
 }
 
 bool can_bury(const struct queue *q)
 {
 	char buffer[LMQ_NAME_MAX + 1];
-	const char *name = dead_of(&q->record, buffer);
+	const char *name = dead_of(&q->rules, buffer);
 	return name && strcmp(name, q->record.name) != 0;
 }
 
@@ -166,7 +165,7 @@ static int again(struct queue *q, struct run_record *r, struct lmq_verdict *v)
 	for (; rc == 0 && r->first < end; r->first = r->end) {
 		r->end = v->delay < 0 ? r->first + 1 : end;
 		if (v->delay < 0)
-			v->due = now + backoff(&q->record, ended(&r->history));
+			v->due = now + backoff(&q->rules, ended(&r->history));
 		r->due = v->due;
 		r->state = v->due ? RUN_RETRYING : RUN_READY;
 		rc = queue_put(q, r);
@@ -176,7 +175,7 @@ static int again(struct queue *q, struct run_record *r, struct lmq_verdict *v)
 
 int queue_failed(struct queue *q, struct burial *b, struct run_record *r, struct lmq_verdict *v)
 {
-	uint64_t most = limit_of(&q->record, LIMIT_MAX_ATTEMPTS);
+	uint64_t most = limit_of(&q->rules, LIMIT_MAX_ATTEMPTS);
 	enum lmq_reason reason = v->reason != LMQ_REASON_NONE ? v->reason :
 		v->outcome == LMQ_BURY ? LMQ_REJECTED : LMQ_FAILED;
 	if (reason != LMQ_EXPIRED && reason != LMQ_OVERFLOW)

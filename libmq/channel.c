@@ -15,8 +15,8 @@
 
 const char *lmq_kind_name(enum lmq_kind kind)
 {
-	static const char *const names[] = { "channel", "queue", "topic", "stream" };
-	return kind >= LMQ_ANY && kind <= LMQ_STREAM ? names[kind] : names[0];
+	static const char *const names[] = { "channel", "queue", "topic", "stream", "group" };
+	return kind >= LMQ_ANY && kind <= LMQ_GROUP ? names[kind] : names[0];
 }
 
 /* ---- names -------------------------------------------------------------------------------- */
@@ -111,7 +111,7 @@ static int put_new_channel(struct txn *t, const char *name, const struct channel
 	int rc = get_store_record(t->store, t->mdb, &store);
 	if (rc != 0)
 		return rc;
-	if (store.next_id >= INT32_MAX - 1)
+	if (store.next_id >= SPACE_MAX)
 		return fail(t->store, LMQ_EFULL, "%s: the store has used up its channel numbers", t->store->path);
 	*id = group.space = store.next_id++;
 	rc = txn_room(t, 8192);
@@ -121,8 +121,8 @@ static int put_new_channel(struct txn *t, const char *name, const struct channel
 		rc = put_name(t, name, *id);
 	if (rc == 0)
 		rc = put_channel_record(t, *id, r);
-	if (rc == 0)
-		rc = put_head(t, *id, 0, &head);
+	for (uint16_t lane = 0; rc == 0 && lane < lanes_of(r); lane++)
+		rc = put_head(t, *id, lane, &head);
 	if (rc == 0 && r->kind == LMQ_QUEUE)
 		rc = put_group(t, *id, 0, "", &group);
 	t->wake_catalogue = true;
@@ -142,25 +142,6 @@ static int wrong_kind(lmq_store *s, const char *name, unsigned is, enum lmq_kind
 	fail_hint(s, is == LMQ_QUEUE ? "mq-send and mq-recv work on queues" :
 		"mq-pub and mq-sub work on topics and streams");
 	return LMQ_EKIND;
-}
-
-/* Messages know from their arrival on whether their keys are ordered. */
-static int check_order(struct txn *t, uint32_t id, const char *name, const struct lmq_property *changed)
-{
-	struct head_record head;
-	struct group_record g;
-	int rc;
-	if (strcmp(changed->name, "order") != 0)
-		return 0;
-	rc = get_head(t->store, t->mdb, id, 0, &head);
-	if (rc == 0)
-		rc = get_group(t->store, t->mdb, id, 0, "", &g);
-	if (rc == 0 && head.end > g.settled) {
-		fail(t->store, LMQ_EBUSY, "%s: order can be changed only while the queue is empty", name);
-		fail_hint(t->store, "receive or trim its messages first, or make another queue and mq-move them");
-		return LMQ_EBUSY;
-	}
-	return rc == LMQ_END ? 0 : rc;
 }
 
 int lmq_channel_make(lmq_store *s, const char *name, enum lmq_kind kind, const char *const properties[],
@@ -188,10 +169,12 @@ int lmq_channel_make(lmq_store *s, const char *name, enum lmq_kind kind, const c
 		bool differs;
 		rc = property_set(s, name, &r, properties[i], &one, &differs);
 		if (rc == 0 && differs && !*created)
-			rc = check_order(&t, id, name, &one);
+			rc = change_follow(&t, id, &r, &one);
 		if (rc == 0 && differs && changed)
 			changed[n++] = one;
 	}
+	if (rc == 0)
+		rc = change_check(s, &r);
 	if (rc == 0)
 		rc = *created ? put_new_channel(&t, name, &r, &id) : put_channel_record(&t, id, &r);
 	if (changed_count)
@@ -267,6 +250,7 @@ int lmq_channel_open(lmq_store *s, const char *name, enum lmq_kind kind, unsigne
 	c->id = id;
 	c->kind = (enum lmq_kind)r.kind;
 	c->created = created;
+	c->lanes = lanes_of(&r);
 	c->max_message = limit_of(&r, LIMIT_MAX_MESSAGE);
 	strcpy(c->name, name);
 	*channel = c;
@@ -355,6 +339,13 @@ static int take_away(struct txn *t, const char *name)
 	int rc = find_channel(t->store, t->mdb, name, &id, &r);
 	if (rc == LMQ_END)
 		return fail(t->store, LMQ_ENOENT, "%s: no such channel", name);
+	if (rc == 0 && r.kind == LMQ_STREAM && limit_of(&r, LIMIT_AUDIT) == 1) {
+		fail(t->store, LMQ_EACCES, "%s: the stream has audit=yes, nothing of it can be removed", name);
+		fail_hint(t->store, "only the whole store can be deleted, with rm -r");
+		return LMQ_EACCES;
+	}
+	if (rc == 0)
+		rc = route_forget(t, id);
 	if (rc != 0)
 		return rc;
 	channel_key = key_channel(id);

@@ -56,7 +56,7 @@ uint8_t *put_death(uint8_t *p, const struct lmq_death *d)
 	p = put_varint(p, n);
 	if (n)
 		memcpy(p, d->origin.data, n);
-	p = put_varint(put_varint(p + n, d->partition), d->offset);
+	p = put_varint(put_varint(p + n, d->partitioned ? d->partition + UINT64_C(1) : 0), d->offset);
 	p = put_history(p, &history);
 	if (error.size)
 		memcpy(p, error.data, error.size);
@@ -69,7 +69,7 @@ size_t death_size(const struct lmq_death *d)
 	return (size_t)(put_death(field, d) - field);
 }
 
-static bool name_sound(struct lmq_bytes name)
+bool death_name_sound(struct lmq_bytes name)
 {
 	char text[LMQ_NAME_MAX + 1];
 	if (name.size > LMQ_NAME_MAX || memchr(name.data, '\0', name.size))
@@ -89,13 +89,15 @@ bool get_death(struct lmq_bytes field, struct lmq_death *d)
 	if (!p || n > (uint64_t)(end - p))
 		return false;
 	d->origin = (struct lmq_bytes){ (const char *)p, n };
+	d->group = (struct lmq_bytes){ NULL, 0 };
 	p = get_varint(p + n, end, &partition);
 	p = p ? get_varint(p, end, &d->offset) : NULL;
 	p = p ? get_history(p, end, &history) : NULL;
 	if (!p || end - p > LMQ_ERROR_MAX || partition > UINT32_MAX || d->offset > INT64_MAX)
 		return false;
-	d->partition = (uint32_t)partition;
+	d->partitioned = partition > 0;
+	d->partition = d->partitioned ? (uint32_t)partition - 1 : 0;
 	error = (struct lmq_bytes){ p < end ? (const char *)p : NULL, (size_t)(end - p) };
 	d->history = history_unpack(&history, error);
-	return name_sound(d->origin);
+	return death_name_sound(d->origin);
 }

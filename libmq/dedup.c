@@ -36,23 +36,13 @@ static int window_open(struct txn *t, uint32_t id, const struct channel_record *
 static int forget_oldest(struct window *w)
 {
 	struct key from = key_id_age(w->id, 0, (const uint8_t[16]){ 0 }), k, i;
-	MDB_val key = { from.size, from.bytes }, value;
-	MDB_cursor *cursor;
-	int rc = mdb_cursor_open(w->t->mdb, w->t->store->table, &cursor);
+	int rc = find_key(w->t, &from, RUN_PREFIX, &k, NULL);
 	if (rc != 0)
-		return fail_lmdb(w->t->store, w->t->store->path, rc);
-	rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	if (rc == 0 && (key.mv_size != ID_AGE_KEY || memcmp(key.mv_data, from.bytes, RUN_PREFIX) != 0))
-		rc = MDB_NOTFOUND;
-	if (rc == 0) {
-		memcpy(k.bytes, key.mv_data, ID_AGE_KEY);
-		k.size = ID_AGE_KEY;
-	}
-	mdb_cursor_close(cursor);
-	if (rc == MDB_NOTFOUND || (rc == 0 && (int64_t)get64(k.bytes + RUN_PREFIX) >= w->oldest))
+		return rc == LMQ_END ? 0 : rc;
+	if (k.size != ID_AGE_KEY)
+		return fail_damaged(w->t->store, "the age of an id");
+	if ((int64_t)get64(k.bytes + RUN_PREFIX) >= w->oldest)
 		return 0;
-	if (rc != 0)
-		return fail_lmdb(w->t->store, w->t->store->path, rc);
 	i = key_id(w->id, k.bytes + RUN_PREFIX + 8);
 	rc = delete_key(w->t, &k);
 	if (rc == 0)
@@ -120,7 +110,7 @@ struct lookup {
 };
 
 static int known(struct window *w, const char *channel, const struct lmq_message *m, const struct blob *blob,
-	struct lookup *l, uint64_t *where)
+	struct lookup *l, struct place *where)
 {
 	struct id_record r;
 	int rc = body_hash(w, m, blob, &l->mine.body);
@@ -133,7 +123,7 @@ static int known(struct window *w, const char *channel, const struct lmq_message
 		return fail(w->t->store, LMQ_EDATA, "%s: the id '%.*s' was sent before with another body", channel,
 			(int)m->id.size, m->id.data);
 	if (rc == 0)
-		*where = r.offset;
+		*where = (struct place){ r.offset, r.lane };
 	return rc;
 }
 
@@ -141,15 +131,17 @@ struct sieve {			/* a batch on its way through the window */
 	struct window w;
 	const struct channel_record *record;
 	struct batch fresh;	/* what is new of it */
-	uint64_t end;		/* of the log, before */
+	uint64_t ends[LMQ_PARTITIONS_MAX];	/* of the logs, with what is new */
+	uint16_t lanes;
 	uint64_t count, bytes;	/* room that is left */
 };
 
 /* One record of the batch: 0, or LMQ_EFULL where it is new and there is no room. */
-static int sift(struct sieve *s, const uint8_t *record, const uint8_t *start, const uint8_t *end, uint64_t *where)
+static int sift(struct sieve *s, const uint8_t *record, const uint8_t *start, const uint8_t *end,
+	const struct intake *in, struct place *where)
 {
 	uint64_t need = record_bytes(record, start, end);
-	struct lookup l = { .mine = { .offset = s->end + s->fresh.count, .time = s->w.now } };
+	struct lookup l = { .mine = { .time = s->w.now } };
 	struct decoded parts;
 	struct lmq_message m;
 	struct blob blob;
@@ -164,7 +156,9 @@ static int sift(struct sieve *s, const uint8_t *record, const uint8_t *start, co
 		return rc;
 	if (s->count == 0 || need > s->bytes)
 		return LMQ_EFULL;
-	*where = l.mine.offset;
+	l.mine.lane = intake_lane(in, s->lanes, m.key);
+	l.mine.offset = s->ends[l.mine.lane]++;
+	*where = (struct place){ l.mine.offset, l.mine.lane };
 	s->count -= s->count != UINT64_MAX;
 	s->bytes -= s->bytes != UINT64_MAX ? need : 0;
 	rc = m.id.data ? remember(&s->w, l.hash, &l.key, &l.mine) : 0;
@@ -178,13 +172,13 @@ static int sift_all(struct sieve *s, const struct batch *b, struct intake *in)
 	const uint8_t *record, *start, *end;
 	size_t at = 0;
 	int rc = 0;
-	in->positions = malloc(b->count * sizeof *in->positions);
-	if (!in->positions)
+	in->places = malloc(b->count * sizeof *in->places);
+	if (!in->places)
 		return fail(s->w.t->store, LMQ_ENOMEM, "%s: out of memory", s->record->name);
 	for (in->taken = 0; rc == 0 && batch_next(b, &at, &record, &start, &end); in->taken += rc == 0)
-		rc = sift(s, record, start, end, &in->positions[in->taken]);
+		rc = sift(s, record, start, end, in, &in->places[in->taken]);
 	if (rc == LMQ_EFULL)
-		limit_full(s->w.t, s->record);
+		limit_full(s->w.t, s->w.id, s->record);
 	if ((rc == LMQ_EFULL || rc == LMQ_EDATA) && in->partial && in->taken > 0) {
 		in->fault = rc;
 		rc = 0;
@@ -195,19 +189,33 @@ static int sift_all(struct sieve *s, const struct batch *b, struct intake *in)
 int dedup_intake(struct txn *t, uint32_t id, const struct channel_record *r, struct batch *b, uint64_t count,
 	uint64_t bytes, struct intake *in)
 {
-	struct sieve s = { .record = r, .count = count, .bytes = bytes,
+	struct sieve s = { .record = r, .count = count, .bytes = bytes, .lanes = lanes_of(r),
 		.fresh = { .special = b->special, .has_ttl = b->has_ttl, .has_id = true } };
 	struct head_record head;
 	int rc = window_open(t, id, r, &s.w);
-	if (rc == 0)
-		rc = get_head(t->store, t->mdb, id, 0, &head);
-	s.end = rc == 0 ? head.end : 0;
+	for (uint16_t lane = 0; rc == 0 && lane < s.lanes; lane++) {
+		rc = get_head(t->store, t->mdb, id, lane, &head);
+		s.ends[lane] = rc == 0 ? head.end : 0;
+	}
 	if (rc == 0)
 		rc = sift_all(&s, b, in);
 	if (rc == 0 && s.fresh.count > 0)
 		rc = intake_append(t, id, r, &s.fresh, in);
 	batch_free(&s.fresh);
 	return rc;
+}
+
+int dedup_known(struct txn *t, uint32_t id, const struct channel_record *r, const struct lmq_message *m,
+	const struct blob *blob)
+{
+	struct lookup l = { .mine = { .time = 0 } };
+	struct place where;
+	struct window w;
+	int rc;
+	if (!m->id.data || limit_of(r, LIMIT_DEDUP) == UINT64_MAX)
+		return LMQ_END;
+	rc = window_open(t, id, r, &w);
+	return rc == 0 ? known(&w, r->name, m, blob, &l, &where) : rc;
 }
 
 /* ---- by number ------------------------------------------------------------------------------ */

@@ -35,12 +35,14 @@ static int leave_body(struct txn *t, struct head_record *head, const struct blob
 	return keep ? 0 : blob_drop(t, blob->number);
 }
 
-/* The next record's large body, or size 0. */
-static int next_body(struct log_cursor *c, struct blob *blob)
+/* The next record's large body, or size 0. LMQ_END: it is no record below end, as holes lie before it. */
+static int next_body(struct log_cursor *c, uint64_t end, struct blob *blob)
 {
 	struct record r;
 	uint64_t delta;
 	int rc = log_next(c, &r);
+	if (rc == 0 && r.offset >= end)
+		return LMQ_END;
 	if (rc == 0 && !message_skim(r.data, r.end, &delta, blob))
 		rc = fail_damaged(c->snapshot->store, "a message");
 	return rc;
@@ -64,7 +66,7 @@ int log_leave(struct txn *t, uint32_t id, uint16_t lane, struct head_record *hea
 	rc = log_cursor_within(t, id, lane, head, &view, &c);
 	log_seek(&c, part->first);
 	while (rc == 0 && head->large > 0 && c.offset < part->end) {
-		rc = next_body(&c, &blob);
+		rc = next_body(&c, part->end, &blob);
 		if (rc == 0 && blob.size > 0) {
 			rc = leave_body(t, head, &blob, keep);
 			c.placed = false;	/* a write may move what the cursor looked at */
@@ -73,7 +75,7 @@ int log_leave(struct txn *t, uint32_t id, uint16_t lane, struct head_record *hea
 		}
 	}
 	log_cursor_leave(&c);
-	return rc;
+	return rc == LMQ_END ? 0 : rc;
 }
 
 /*
@@ -88,7 +90,7 @@ static int drop_large(struct txn *t, uint32_t id, uint16_t lane, struct head_rec
 	unsigned budget = STEP_LARGE;
 	int rc = log_cursor_within(t, id, lane, head, &view, &c);
 	while (rc == 0 && head->large > 0 && budget > 0 && c.offset < floor) {
-		rc = next_body(&c, &blob);
+		rc = next_body(&c, floor, &blob);
 		if (rc == 0 && blob.size > 0) {
 			rc = leave_body(t, head, &blob, false);
 			budget--;
@@ -99,10 +101,10 @@ static int drop_large(struct txn *t, uint32_t id, uint16_t lane, struct head_rec
 		if (rc == 0)
 			head->first = c.offset < floor ? c.offset : floor;
 	}
-	if (rc == 0 && head->large == 0)
+	if (rc == LMQ_END || (rc == 0 && head->large == 0))
 		head->first = floor;
 	log_cursor_leave(&c);
-	return rc;
+	return rc == LMQ_END ? 0 : rc;
 }
 
 /* ---- blocks ------------------------------------------------------------------------------- */

@@ -40,6 +40,7 @@ const char *lmq_strerror(int status)
 		[-LMQ_ELIMIT] = "more than one transaction takes",
 		[-LMQ_EBUG] = "a bug of the library",
 		[-LMQ_ELOST] = "the lease was lost",
+		[-LMQ_ECONFLICT] = "somebody else was faster",
 	};
 	size_t i = (size_t)-(long)status;
 	return status <= 0 && i < sizeof words / sizeof *words ? words[i] : "an unknown status";

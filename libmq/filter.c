@@ -38,6 +38,7 @@ struct lmq_filter {
 	size_t key_size;
 	struct condition *conditions;
 	size_t count;
+	bool any;		/* one of the conditions is enough */
 };
 
 int lmq_filter_open(lmq_filter **filter)
@@ -126,6 +127,11 @@ int lmq_filter_header(lmq_filter *filter, const char *condition, const char **re
 	};
 	filter->count++;
 	return 0;
+}
+
+void lmq_filter_any(lmq_filter *filter)
+{
+	filter->any = true;
 }
 
 /* The index of the first range that ends behind offset. */
@@ -269,8 +275,8 @@ bool lmq_filter_match(const lmq_filter *filter, const struct lmq_message *messag
 			|| !key_match(filter, &message->key))
 		return false;
 	for (size_t i = 0; i < filter->count; i++) {
-		if (!condition_match(&filter->conditions[i], message))
-			return false;
+		if (condition_match(&filter->conditions[i], message) == filter->any)
+			return filter->any;
 	}
-	return true;
+	return !filter->any || filter->count == 0;
 }

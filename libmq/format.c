@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The bytes of values. Pure functions; format.h has the schema. */
+/* The bytes of values but blocks. Pure functions; format.h has the schema. */
 #include "format.h"
 
 #include "crc32c.h"
@@ -48,14 +48,14 @@ static uint32_t record_crc(const struct key *k, const void *value, size_t size)
 	return crc32c(crc32c(0, value, size), k->bytes, k->size);
 }
 
-static size_t record_seal(const struct key *k, uint8_t *out, const uint8_t *end)
+size_t record_seal(const struct key *k, uint8_t *out, const uint8_t *end)
 {
 	size_t size = (size_t)(end - out);
 	put32(out + size, record_crc(k, out, size));
 	return size + 4;
 }
 
-static bool record_sound(const struct key *k, const void *data, size_t size)
+bool record_sound(const struct key *k, const void *data, size_t size)
 {
 	return size >= 4 && get32((const uint8_t *)data + size - 4) == record_crc(k, data, size - 4);
 }
@@ -71,13 +71,15 @@ size_t store_record_put(const struct store_record *r, const struct key *k, uint8
 	*p++ = r->create;
 	*p++ = r->sync;
 	p = put64(p, r->max_bytes);
+	p = put32(p, r->routes);
+	p = put32(p, r->next_route);
 	return record_seal(k, out, p);
 }
 
 bool store_record_get(struct store_record *r, const struct key *k, const void *data, size_t size)
 {
 	const uint8_t *p = data;
-	if (size != STORE_RECORD || !record_sound(k, data, size))
+	if ((size != STORE_RECORD && size != STORE_RECORD_2) || !record_sound(k, data, size))
 		return false;
 	r->version = get32(p);
 	r->features = get64(p + 4);
@@ -88,6 +90,8 @@ bool store_record_get(struct store_record *r, const struct key *k, const void *d
 	r->create = p[48];
 	r->sync = p[49];
 	r->max_bytes = get64(p + 50);
+	r->routes = size == STORE_RECORD ? get32(p + 58) : 0;
+	r->next_route = size == STORE_RECORD ? get32(p + 62) : 0;
 	return r->next_blob >= 1 && r->next_id >= 1 && r->next_id < INT32_MAX && r->sync <= LMQ_SYNC_RELAXED &&
 		r->create <= 1;
 }
@@ -132,7 +136,7 @@ bool channel_record_get(struct channel_record *r, const struct key *k, const voi
 	r->name[n] = '\0';
 	p += 10 + n;
 	n = *p++;
-	if ((size_t)(end - p) < n * 9 + 1 || r->kind < LMQ_QUEUE || r->kind > LMQ_STREAM || !lmq_name_valid(r->name))
+	if ((size_t)(end - p) < n * 9 + 1 || r->kind < LMQ_QUEUE || r->kind > LMQ_GROUP || !lmq_name_valid(r->name))
 		return false;
 	for (; n-- > 0; p += 9) {
 		if (*p >= LIMIT_COUNT)
@@ -158,13 +162,16 @@ size_t head_record_put(const struct head_record *r, const struct key *k, uint8_t
 	p = put64(p, r->tail_offset);
 	p = put32(p, r->tail_part);
 	p = put16(p, r->tail_used);
+	p = put64(p, r->indexed);
+	p = put64(p, r->holes);
+	*p++ = r->flags;
 	return record_seal(k, out, p);
 }
 
 bool head_record_get(struct head_record *r, const struct key *k, const void *data, size_t size)
 {
 	const uint8_t *p = data;
-	if (size != HEAD_RECORD || !record_sound(k, data, size))
+	if ((size != HEAD_RECORD && size != HEAD_RECORD_2) || !record_sound(k, data, size))
 		return false;
 	r->first = get64(p);
 	r->end = get64(p + 8);
@@ -175,7 +182,10 @@ bool head_record_get(struct head_record *r, const struct key *k, const void *dat
 	r->tail_offset = get64(p + 48);
 	r->tail_part = get32(p + 56);
 	r->tail_used = get16(p + 60);
-	return r->first <= r->end && r->end < INT64_MAX && r->last_time >= 0 && r->tail_used <= BLOCK_MAX &&
+	r->indexed = size == HEAD_RECORD ? get64(p + 62) : 0;
+	r->holes = size == HEAD_RECORD ? get64(p + 70) : 0;
+	r->flags = size == HEAD_RECORD ? p[78] : 0;
+	return r->first <= r->end && r->indexed <= r->end && r->holes <= r->end - r->first && r->end < INT64_MAX && r->last_time >= 0 && r->tail_used <= BLOCK_MAX &&
 		(r->tail_used == 0 || (r->tail_used > BLOCK_HEADER && r->tail_offset < r->end));
 }
 
@@ -189,13 +199,14 @@ size_t group_record_put(const struct group_record *r, const struct key *k, uint8
 		p = put64(p, r->state[i]);
 	for (size_t i = 0; i < COUNTERS; i++)
 		p = put64(p, r->counter[i]);
+	p = put64(p, r->floor);
 	return record_seal(k, out, p);
 }
 
 bool group_record_get(struct group_record *r, const struct key *k, const void *data, size_t size)
 {
 	const uint8_t *p = data;
-	if (size != GROUP_RECORD || !record_sound(k, data, size))
+	if ((size != GROUP_RECORD && size != GROUP_RECORD_2) || !record_sound(k, data, size))
 		return false;
 	r->next = get64(p);
 	r->settled = get64(p + 8);
@@ -206,6 +217,7 @@ bool group_record_get(struct group_record *r, const struct key *k, const void *d
 		r->state[i] = get64(p);
 	for (size_t i = 0; i < COUNTERS; i++, p += 8)
 		r->counter[i] = get64(p);
+	r->floor = size == GROUP_RECORD ? get64(p) : UINT64_MAX;
 	return r->next < INT64_MAX && r->space < INT32_MAX;
 }
 
@@ -367,17 +379,19 @@ bool run_record_get(struct run_record *r, const struct key *k, const void *data,
 
 size_t id_record_put(const struct id_record *r, const struct key *k, uint8_t *out)
 {
-	return record_seal(k, out, put64(put64(put64(out, r->offset), (uint64_t)r->time), r->body));
+	uint8_t *p = put64(put64(put64(out, r->offset), (uint64_t)r->time), r->body);
+	return record_seal(k, out, put16(p, r->lane));
 }
 
 bool id_record_get(struct id_record *r, const struct key *k, const void *data, size_t size)
 {
 	const uint8_t *p = data;
-	if (size != ID_RECORD || !record_sound(k, data, size))
+	if ((size != ID_RECORD && size != ID_RECORD_2) || !record_sound(k, data, size))
 		return false;
 	r->offset = get64(p);
 	r->time = (int64_t)get64(p + 8);
 	r->body = get64(p + 16);
+	r->lane = size == ID_RECORD ? get16(p + 24) : 0;
 	return true;
 }
 
@@ -399,50 +413,18 @@ bool number_get(uint64_t *number, size_t width, const struct key *k, const void 
 	return true;
 }
 
-/* ---- blocks ------------------------------------------------------------------------------- */
-
-void block_seal(uint8_t *value, const struct block *b, const struct key *k)
+size_t name_put(const char *name, const struct key *k, uint8_t *out)
 {
-	uint32_t crc;
-	value[4] = BLOCK_VERSION;
-	value[5] = b->flags;
-	put16(value + 6, b->count);
-	put16(value + 8, b->skip);
-	put16(value + 10, 0);
-	put64(value + 12, (uint64_t)b->base_time);
-	put64(value + 20, (uint64_t)b->last_time);
-	crc = crc32c(0, value + 4, BLOCK_HEADER - 4 + b->size);
-	put32(value, crc32c(crc, k->bytes, k->size));
+	size_t n = strnlen(name, LMQ_NAME_MAX);
+	memcpy(out, name, n);
+	return record_seal(k, out, out + n);
 }
 
-bool block_get(struct block *b, const void *key, size_t key_size, const void *value, size_t size)
+bool name_get(char *name, const struct key *k, const void *data, size_t size)
 {
-	const uint8_t *p = value;
-	uint32_t crc;
-	if (size <= BLOCK_HEADER || size > BLOCK_MAX || p[4] != BLOCK_VERSION)
+	if (size > LMQ_NAME_MAX + 4 || !record_sound(k, data, size))
 		return false;
-	crc = crc32c(0, p + 4, size - 4);
-	if (get32(p) != crc32c(crc, key, key_size))
-		return false;
-	b->flags = p[5];
-	b->count = get16(p + 6);
-	b->skip = get16(p + 8);
-	b->base_time = (int64_t)get64(p + 12);
-	b->last_time = (int64_t)get64(p + 20);
-	b->payload = p + BLOCK_HEADER;
-	b->size = size - BLOCK_HEADER;
-	return b->skip <= b->size && (b->flags & ~BLOCK_HAS_BLOB) == 0 && b->base_time >= 0 &&
-		b->base_time <= b->last_time;
-}
-
-void chunk_seal(uint8_t *value, size_t size, const struct key *k)
-{
-	put32(value, record_crc(k, value + CHUNK_HEADER, size - CHUNK_HEADER));
-}
-
-bool chunk_check(const void *value, size_t size, const struct key *k)
-{
-	const uint8_t *p = value;
-	return size > CHUNK_HEADER && size <= BLOCK_MAX &&
-		get32(p) == record_crc(k, p + CHUNK_HEADER, size - CHUNK_HEADER);
+	memcpy(name, data, size - 4);
+	name[size - 4] = '\0';
+	return lmq_name_valid(name);
 }

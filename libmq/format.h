@@ -9,19 +9,24 @@
  * data.mdb holds one B-tree. The first byte of a key names the table; numbers in keys and values are
  * big-endian, so that memcmp orders them. Every value but those of L and B ends in the CRC-32C of key and
  * value; those begin with it. Below, id is a channel's number (u32, never reused), lane the number of a log
- * within the channel (u16, now always 0: priorities and partitions are lanes), offset the number of a
- * message within its lane (u64, dense, never reused).
+ * within the channel (u16: the partition of a stream, else 0), offset the number of a message within its lane
+ * (u64, dense, never reused).
  *
  *	key				value						written by, deleted by
  *	S				the store: version, features, uuid, counters,	creation, whoever takes a number
  *					properties
  *	C name				id						make, rename, remove
  *	P id				the channel: kind, created, name, properties	make, rename, remove
+ *	E id group			the properties of a group, as a channel's	make; remove
  *	H id lane			the head of a log: first, end, last time,	every append and every drop
  *					counters, where its tail block is
  *	L id lane offset part		a block of messages				append; drop, sweep
  *	G id lane group			a reader's position: next, counters; the	settle; remove
  *					queue's own reader has the empty name
+ *	F id lane floor space		in a topic: what a group still needs begins	settle
+ *					at offset floor; the group's name
+ *	M id lane hash offset		a message of a key; the newest ones of it	append, compaction; drop
+ *	U number			a route: what goes on to where			route; its removal, remove
  *	R space first			a run of messages below a reader's next that	whoever changes their state;
  *					are not settled: [first, end), their state,	settle
  *					what happened to them
@@ -35,10 +40,12 @@
  *	J id time hash			the same by age					with its I
  *	N id name			messages stored under a name of --resume	append; remove
  *	B blob part			a chunk of a large body				writer; sweep
+ *	V blob				so many more messages have the same large body	route, burial; drop
  *	T blob				the body is being written: by a process that	writer; its commit, sweep
  *					holds the OFD lock STAGING_LOCK + blob
- *	X kind number			to be swept: a removed channel ('c', id) or a	remove, drop; sweep
- *					dropped body ('b', blob)
+ *	X kind number			to be swept: a removed channel ('c', id), a	remove, drop; sweep
+ *					dropped body ('b', blob), the runs of a removed
+ *					group ('g', space)
  *
  * Messages are records in a byte stream; the stream of a lane is cut into blocks of BLOCK_MAX bytes, so that
  * a block fills one page of 4 KiB to the last byte whatever the sizes of the messages. A block's header says
@@ -51,9 +58,16 @@
  *
  *	record	varint n: bytes that follow; flags u8; varint: ns since the record before;
  *		[KEY: varint n, n bytes] [FIELDS: varint n, n bytes of fields] body: the rest
- *		[BLOB: instead of the body u64 blob, u64 size]
+ *		[BLOB: instead of the body u64 blob, u64 size] [HOLE: nothing more: compaction took it]
  *	field	tag u8, varint n, n bytes; a header is varint n, n bytes of name, then the value. Unknown tags
  *		are skipped.
+ *
+ * A block with a LINK has 32 bytes between header and records: the SHA-256 of the link, the key and the other bytes
+ * of the block before it in the lane, in their final form (audit.c). Of a lane that compaction has been through
+ * (HEAD_GAPS) whole blocks may be missing.
+ *
+ * The lane of a message with a key is the SipHash-2-4 of the key, with 16 zero bytes as its key, modulo the number
+ * of partitions.
  *
  * Varints are LEB128. Times are ns since 1970 and never decrease within a lane.
  *
@@ -61,7 +75,7 @@
  * run lies there. Messages below next and in no run are settled. Blocks of which every message is settled may
  * be dropped, in a queue also between others. What a process has in its hands is not on the disk at all but an
  * OFD lock on the control file, byte range space << 32 | (offset mod 2^32), held by its owner: the kernel
- * gives it back at the owner's death (lease.c). The queue's space is its id.
+ * gives it back at the owner's death (lease.c). The queue's space is its id; a group has one for each lane.
  */
 #ifndef FORMAT_H
 #define FORMAT_H
@@ -71,11 +85,14 @@
 #include <stdint.h>
 
 enum {
-	FORMAT_VERSION = 2,
+	FORMAT_VERSION = 3,
+	FORMAT_OLDEST = 2,	/* read too, and made the present one by whoever opens it for writing */
 	BLOCK_VERSION = 1,
 	BLOCK_MAX = 4080,	/* bytes of a value that fits one overflow page of 4 KiB */
 	BLOCK_HEADER = 28,
 	BLOCK_ROOM = BLOCK_MAX - BLOCK_HEADER,
+	BLOCK_LONGEST = BLOCK_MAX + 8,	/* where a hole took more room than what was left of a message */
+	LINK_SIZE = 32,
 	RECORD_ROOM = 8,
 	CHUNK_HEADER = 4,
 	CHUNK_ROOM = BLOCK_MAX - CHUNK_HEADER,
@@ -162,6 +179,11 @@ struct key key_channel(uint32_t id);
 struct key key_head(uint32_t id, uint16_t lane);
 struct key key_block(uint32_t id, uint16_t lane, uint64_t offset, uint32_t part);
 struct key key_group(uint32_t id, uint16_t lane, const char *group);
+struct key key_settings(uint32_t id, const char *group);
+struct key key_floor(uint32_t id, uint16_t lane, uint64_t floor, uint32_t space);
+struct key key_latest(uint32_t id, uint16_t lane, const uint8_t hash[16], uint64_t offset);
+struct key key_route(uint32_t number);
+struct key key_shared(uint64_t blob);
 struct key key_run(uint32_t space, uint64_t first);
 struct key key_ready(uint32_t space, uint8_t class, uint64_t first);
 struct key key_due(uint32_t space, int64_t due, uint64_t first);
@@ -176,9 +198,13 @@ struct key key_sweep(char kind, uint64_t number);
 /* Bytes of a key that all keys of the same (id, lane), space, blob have in common. */
 enum {
 	BLOCK_KEY = 19,
-	BLOCK_PREFIX = 7,
+	BLOCK_PREFIX = 7,	/* of F and M too */
+	FLOOR_KEY = 19,
+	LATEST_KEY = 31,
+	LATEST_PREFIX = 23,	/* one hash */
+	ROUTE_KEY = 5,
 	RUN_KEY = 13,
-	RUN_PREFIX = 5,		/* of R, Q, D, K; of I, J, N too */
+	RUN_PREFIX = 5,		/* of R, Q, D, K; of E, I, J, N too */
 	READY_KEY = 14,
 	DUE_KEY = 21,
 	CHAIN_KEY = 21,
@@ -203,8 +229,10 @@ struct store_record {		/* S */
 	uint8_t create;		/* writers may create channels */
 	uint8_t sync;		/* enum lmq_sync; the default of writers */
 	uint64_t max_bytes;	/* 0: none */
+	uint32_t routes;	/* changes with them; 0: there never was one */
+	uint32_t next_route;	/* the next one's number */
 };
-enum { STORE_RECORD = 4 + 8 + 16 + 8 + 4 + 8 + 1 + 1 + 8 + 4 };
+enum { STORE_RECORD_2 = 4 + 8 + 16 + 8 + 4 + 8 + 1 + 1 + 8 + 4, STORE_RECORD = STORE_RECORD_2 + 8 };
 
 enum limit {			/* numeric properties of a channel, by tag; absent: the default */
 	LIMIT_MAX_MESSAGE,
@@ -222,11 +250,14 @@ enum limit {			/* numeric properties of a channel, by tag; absent: the default *
 	LIMIT_ORDER_KEY,	/* 0, 1 */
 	LIMIT_TTL,
 	LIMIT_FULL,		/* enum full_policy */
+	LIMIT_PARTITIONS,
+	LIMIT_MAX_PER_KEY,
+	LIMIT_AUDIT,		/* 0, 1 */
 	LIMIT_COUNT
 };
 
-struct channel_record {		/* P */
-	uint8_t kind;		/* enum lmq_kind */
+struct channel_record {		/* P, and E */
+	uint8_t kind;		/* enum lmq_kind; LMQ_GROUP in E, where the name is the channel's as it once was */
 	int64_t created;
 	char name[129];
 	uint32_t given;		/* bit n: limit[n] was set */
@@ -245,8 +276,12 @@ struct head_record {		/* H */
 	uint64_t tail_offset;	/* key of the newest block; */
 	uint32_t tail_part;
 	uint16_t tail_used;	/* bytes of its value; 0: there is none */
+	uint64_t indexed;	/* table M knows the keys of the messages below */
+	uint64_t holes;		/* messages from first on that compaction took */
+	uint8_t flags;
 };
-enum { HEAD_RECORD = 8 * 7 + 4 + 2 + 4 };
+enum { HEAD_RECORD_2 = 8 * 7 + 4 + 2 + 4, HEAD_RECORD = HEAD_RECORD_2 + 8 + 8 + 1 };
+enum { HEAD_GAPS = 1 };		/* blocks may be missing */
 
 /* The state of a run. */
 enum run_state {
@@ -279,8 +314,9 @@ struct group_record {		/* G */
 	uint8_t flags;
 	uint64_t state[RUN_STATES];	/* messages in runs of that state */
 	uint64_t counter[COUNTERS];
+	uint64_t floor;		/* as it stands in F; UINT64_MAX: not there */
 };
-enum { GROUP_RECORD = 8 + 8 + 4 + 1 + 8 * (RUN_STATES + COUNTERS) + 4 };
+enum { GROUP_RECORD_2 = 8 + 8 + 4 + 1 + 8 * (RUN_STATES + COUNTERS) + 4, GROUP_RECORD = GROUP_RECORD_2 + 8 };
 
 enum { RUN_ERROR_MAX = 1024, RUN_OWNER_MAX = 63, HISTORY_MAX = 5 * 5 + 2 * 10 + 1 + 2 * 5 };
 
@@ -311,8 +347,9 @@ struct id_record {		/* I */
 	uint64_t offset;
 	int64_t time;
 	uint64_t body;		/* its hash */
+	uint16_t lane;
 };
-enum { ID_RECORD = 8 + 8 + 8 + 4 };
+enum { ID_RECORD_2 = 8 + 8 + 8 + 4, ID_RECORD = ID_RECORD_2 + 2 };
 
 enum { NUMBER_RECORD = 8 + 4, NAME_RECORD = 4 + 4, STAGING_RECORD = 8 + 4, SWEEP_RECORD = 4 };
 
@@ -320,6 +357,8 @@ enum { NUMBER_RECORD = 8 + 4, NAME_RECORD = 4 + 4, STAGING_RECORD = 8 + 4, SWEEP
  * A record's bytes with the CRC of key and value behind them, and back; _get returns false where the
  * bytes are not such a record.
  */
+size_t record_seal(const struct key *k, uint8_t *out, const uint8_t *end);	/* only the CRC; returns the whole size */
+bool record_sound(const struct key *k, const void *data, size_t size);
 size_t store_record_put(const struct store_record *r, const struct key *k, uint8_t *out);
 bool store_record_get(struct store_record *r, const struct key *k, const void *data, size_t size);
 size_t channel_record_put(const struct channel_record *r, const struct key *k, uint8_t *out);
@@ -335,13 +374,18 @@ uint8_t *put_history(uint8_t *p, const struct run_history *h);
 const uint8_t *get_history(const uint8_t *p, const uint8_t *end, struct run_history *h);
 size_t id_record_put(const struct id_record *r, const struct key *k, uint8_t *out);
 bool id_record_get(struct id_record *r, const struct key *k, const void *data, size_t size);
-/* A value that is one number: Q (end), N (messages), T (ns since 1970), C (id, as 4 bytes); D, J, K, X have none. */
+/* A value that is a name: F. _get: room for LMQ_NAME_MAX + 1 bytes. */
+size_t name_put(const char *name, const struct key *k, uint8_t *out);
+bool name_get(char *name, const struct key *k, const void *data, size_t size);
+enum { FLOOR_RECORD_MAX = 128 + 4 };
+/* A value that is one number: Q (end), N (messages), T (ns since 1970), V (messages), C (id, as 4 bytes); D, J, K, M,
+ * X have none. */
 size_t number_put(uint64_t number, size_t width, const struct key *k, uint8_t *out);
 bool number_get(uint64_t *number, size_t width, const struct key *k, const void *data, size_t size);
 
 /* ---- blocks ------------------------------------------------------------------------------- */
 
-enum { BLOCK_HAS_BLOB = 1 };
+enum { BLOCK_HAS_BLOB = 1, BLOCK_HAS_LINK = 2, BLOCK_FLAGS = 3 };
 
 struct block {			/* L, decoded */
 	uint8_t flags;
@@ -349,11 +393,12 @@ struct block {			/* L, decoded */
 	uint16_t skip;		/* bytes of payload that continue an earlier record */
 	int64_t base_time;	/* of the record before the first that begins here */
 	int64_t last_time;	/* of the last record that begins here, or base_time */
+	const uint8_t *link;	/* LINK_SIZE bytes; NULL: none */
 	const uint8_t *payload;
 	size_t size;		/* of payload */
 };
 
-/* Writes the header of a block whose payload is in place behind it. */
+/* Writes the header of a block, and its link; the payload is in place behind them. */
 void block_seal(uint8_t *value, const struct block *b, const struct key *k);
 /* Checks everything, the CRC among it. */
 bool block_get(struct block *b, const void *key, size_t key_size, const void *value, size_t size);
@@ -364,7 +409,7 @@ bool chunk_check(const void *value, size_t size, const struct key *k);
 
 /* ---- records ------------------------------------------------------------------------------ */
 
-enum { RECORD_KEY = 1, RECORD_FIELDS = 2, RECORD_BLOB = 4, RECORD_KNOWN = 7 };
+enum { RECORD_KEY = 1, RECORD_FIELDS = 2, RECORD_BLOB = 4, RECORD_HOLE = 8, RECORD_KNOWN = 15 };
 
 enum field_tag {
 	FIELD_TYPE = 1,
@@ -376,9 +421,11 @@ enum field_tag {
 	FIELD_TTL,		/* varint: ns from its storing until it expires */
 	FIELD_DELAY,		/* varint: ns from its storing until it may be delivered */
 	FIELD_NOT_BEFORE,	/* varint: the same as a time */
-	FIELD_DEATH,		/* of a dead letter: varint n, n bytes of origin; varints: partition, offset, attempts,
-				   failures, crashes, time-outs, first and last time; reason u8; varints: exit status + 1,
-				   signal; error: the rest */
+	FIELD_DEATH,		/* of a dead letter: varint n, n bytes of origin; varints: partition + 1 (0: the only one),
+				   offset, attempts, failures, crashes, time-outs, first and last time; reason u8; varints:
+				   exit status + 1, signal; error: the rest */
+	FIELD_TOMBSTONE,	/* empty */
+	FIELD_GROUP,		/* of a dead letter, behind that field: the name of the group, if it is one's */
 };
 
 #endif

@@ -96,6 +96,43 @@ int group_around(struct txn *t, const struct group_record *g, uint64_t first, ui
 	return rc == LMQ_END ? 0 : rc;
 }
 
+/* ---- where to begin -------------------------------------------------------------------------- */
+
+static uint64_t clamp(uint64_t n, const struct head_record *head)
+{
+	return n < head->first ? head->first : n > head->end ? head->end : n;
+}
+
+int group_place(struct log_cursor *c, enum lmq_seek how, int64_t value, uint64_t from, uint64_t *to)
+{
+	const struct head_record *head = &c->head;
+	uint64_t number = value < 0 ? 0 : (uint64_t)value, back = value < 0 ? (uint64_t)-(value + 1) + 1 : 0;
+	int rc = 0;
+	*to = 0;
+	switch (how) {
+	case LMQ_SEEK_OFFSET:
+		*to = number;
+		break;
+	case LMQ_SEEK_TIME:
+		rc = log_seek_time(c, value);
+		*to = c->offset;
+		break;
+	case LMQ_SEEK_FIRST:
+		break;
+	case LMQ_SEEK_END:
+		*to = head->end;
+		break;
+	case LMQ_SEEK_LAST:
+		*to = head->end > number ? head->end - number : 0;
+		break;
+	case LMQ_SEEK_SHIFT:
+		*to = back > from ? 0 : from - back + number;
+		break;
+	}
+	*to = clamp(*to, head);
+	return rc;
+}
+
 /* ---- changing ----------------------------------------------------------------------------- */
 
 int group_advance(struct txn *t, struct group_record *g, uint64_t to)

@@ -95,6 +95,8 @@ struct control {			/* the control file; any content is survived */
 #define STAGING_LOCKS ((uint64_t)1 << 30)
 #define WRITER_LOCK ((off_t)1 << 31)
 #define ROSTER_LOCK (((off_t)1 << 31) + 1024)	/* + slot: its process is alive */
+#define PARTITION_LOCK (((off_t)1 << 31) + 65536)	/* + space: the partition is somebody's */
+#define SPACE_MAX (INT32_MAX - 65536)	/* below it all numbers of channels and spaces */
 
 int control_open(lmq_store *s);		/* sets control_fd, control; stand-in memory where read-only */
 void control_close(lmq_store *s);
@@ -126,7 +128,8 @@ int notify_wait(_Atomic uint32_t *word, uint32_t seen, int64_t deadline);
 
 /* ---- roster.c: who holds what, who waits ------------------------------------------------------- */
 
-enum roster_kind { ROSTER_RECEIVER = 1, ROSTER_SENDER };
+/* WORK: only tells what is being delivered. MEMBER: of a group whose partitions are shared out (member.c). */
+enum roster_kind { ROSTER_RECEIVER = 1, ROSTER_SENDER, ROSTER_WORK, ROSTER_MEMBER };
 
 /*
  * Takes a slot for this process, kept by an OFD lock through fd (not control_fd): its index, or -1 where none is free:
@@ -138,6 +141,10 @@ void roster_leave(lmq_store *s, int fd, int slot);	/* -1 is nothing */
 void roster_begin(lmq_store *s, int slot, uint64_t first, uint64_t end, uint32_t attempt);
 void roster_extend(lmq_store *s, int slot, uint64_t end);
 void roster_holding(lmq_store *s, int slot, bool holding);
+void roster_turn(lmq_store *s, int slot, uint32_t space);	/* from now on it tells of that space; nothing as yet */
+/* Of a member: just one partition, 1 + its number, or 0; and a bit for each that it has. */
+void roster_wants(lmq_store *s, int slot, uint32_t wants);
+void roster_lanes(lmq_store *s, int slot, const uint64_t lanes[2]);
 
 struct roster_trace {		/* what somebody who died was delivering */
 	uint64_t first, end;
@@ -164,6 +171,18 @@ struct roster_mark {		/* a receiver of another process */
  */
 bool roster_next(lmq_store *s, uint32_t space, int from, struct roster_mark *mark);
 bool roster_stays(lmq_store *s, const struct roster_mark *mark);
+struct roster_member {
+	int slot;
+	uint64_t ticket;
+	uint32_t wants;
+	uint64_t lanes[2];
+};
+/* The first member that joined under the space, from slot from on, living or not. No system calls. */
+bool roster_member(lmq_store *s, uint32_t space, int from, struct roster_member *m);
+uint64_t roster_ticket_of(lmq_store *s, int slot);
+/* How many living receivers have joined under the space (of a group with several lanes: that of the first one), and which
+ * of them has the lane: its name, or "". */
+uint32_t roster_count(lmq_store *s, uint32_t space, int lane, char name[64]);
 bool roster_alive(lmq_store *s, int slot);	/* some process keeps the slot; asks the kernel */
 
 /* Senders that wait for room: a place in the queue, and whether somebody living stands before it (ticket 0: anybody). */
@@ -187,6 +206,7 @@ struct lmq_store {
 	bool control_private;		/* no shared memory: a read-only filesystem */
 	bool read_only;
 	bool created;
+	bool outdated;			/* of an older format, which we read */
 	int64_t patience;
 	MDB_env *env;			/* NULL while it has to be opened again */
 	MDB_dbi table;
@@ -195,7 +215,10 @@ struct lmq_store {
 	void *reserve;			/* memory kept for LMDB's recovery (F4) */
 	bool writing;			/* a write transaction is open */
 	int handling_fd;		/* its locks are messages that a transaction moves; -1 */
-	bool queue_full;		/* the last LMQ_EFULL was a queue's limit */
+	bool queue_full;		/* the last LMQ_EFULL was a limit of the channel */
+	uint32_t full_id;		/* with this number */
+	struct route_table *routes;	/* compiled (route.c); NULL: not read yet */
+	void (*routes_free)(struct route_table *routes);	/* set with it, for the closing of the store */
 	uint64_t roster_own[ROSTER_SLOTS / 64];	/* bit: the slot is ours */
 	struct snapshot *snapshots;	/* read transactions of all handles */
 	lmq_store *next_open;		/* list of the process */
@@ -245,6 +268,8 @@ struct txn {
 	bool wake_any;
 	bool wake_catalogue;
 	bool holds;		/* locks on messages, through the store's handling_fd */
+	uint64_t ticket;	/* of a sender that waited for room, */
+	uint32_t ticket_id;	/* in this channel */
 };
 
 int txn_begin(lmq_store *s, struct txn *t);
@@ -265,6 +290,8 @@ int get_value(lmq_store *s, MDB_txn *t, const struct key *k, MDB_val *value);
 int put_value(struct txn *t, const struct key *k, const void *data, size_t size);
 int put_reserve(struct txn *t, const struct key *k, size_t size, uint8_t **room);
 int delete_key(struct txn *t, const struct key *k);	/* LMQ_END where there is none */
+/* The first key not before from with the same first bytes, prefix of them; value may be NULL. LMQ_END. */
+int find_key(struct txn *t, const struct key *from, size_t prefix, struct key *found, MDB_val *value);
 
 int get_store_record(lmq_store *s, MDB_txn *t, struct store_record *r);
 int put_store_record(struct txn *t, const struct store_record *r);
@@ -274,6 +301,10 @@ int get_head(lmq_store *s, MDB_txn *t, uint32_t id, uint16_t lane, struct head_r
 int put_head(struct txn *t, uint32_t id, uint16_t lane, const struct head_record *r);
 int get_group(lmq_store *s, MDB_txn *t, uint32_t id, uint16_t lane, const char *group, struct group_record *r);
 int put_group(struct txn *t, uint32_t id, uint16_t lane, const char *group, const struct group_record *r);
+/* The properties of a group of that channel, the defaults where none were set; with the channel's name in it. */
+int get_settings(lmq_store *s, MDB_txn *t, uint32_t id, const struct channel_record *channel, const char *group,
+	struct channel_record *r);
+int put_settings(struct txn *t, uint32_t id, const char *group, const struct channel_record *r);
 
 /* ---- death.c ------------------------------------------------------------------------------ */
 
@@ -286,10 +317,25 @@ struct lmq_bytes error_tail(struct lmq_bytes error);
 enum { DEATH_MAX = VARINT_MAX + LMQ_NAME_MAX + 2 * VARINT_MAX + HISTORY_MAX + LMQ_ERROR_MAX };
 size_t death_size(const struct lmq_death *d);	/* at most DEATH_MAX */
 uint8_t *put_death(uint8_t *p, const struct lmq_death *d);
-/* All of the field must be a death, and name a channel. */
+bool death_name_sound(struct lmq_bytes name);
+/* All of the field must be a death, and name a channel. Of no group. */
 bool get_death(struct lmq_bytes field, struct lmq_death *d);
 
-/* ---- msg.c -------------------------------------------------------------------------------- */
+/* ---- binding.c: the bytes of a route ----------------------------------------------------------------------- */
+
+enum { BINDING_MAX = 4000 };	/* bytes of the value */
+struct binding {
+	struct lmq_route route;		/* all of it but the destination's name */
+	uint32_t destination;
+	void *memory;
+};
+/* Returns the size, 0 where it would be more than BINDING_MAX. */
+size_t binding_put(const struct lmq_route *r, uint32_t destination, const struct key *k, uint8_t out[BINDING_MAX]);
+/* The route that an LMDB cursor found. LMQ_END: none, the key belongs to another table. */
+int binding_get(lmq_store *s, const MDB_val *key, const MDB_val *value, struct binding *b);
+void binding_free(struct binding *b);
+
+/* ---- valid.c, msg.c -------------------------------------------------------------------------------- */
 
 struct blob {
 	uint64_t number;
@@ -303,6 +349,7 @@ struct decoded {		/* what a decoded message points to, beside the bytes of the r
 
 /* Checks all that a sender gives but the body's size; *what gets a few words. 0 or LMQ_EDATA. */
 int message_check(const struct lmq_message *m, const char **what);
+bool message_is_bare(const struct lmq_message *m);	/* the common case: nothing but a body */
 /* Whether its place alone does not say when a queue delivers it: a priority, or a time to wait for. */
 bool message_is_special(const struct lmq_message *m);
 /* Bytes that message_encode writes at most. */
@@ -320,6 +367,8 @@ bool message_decode(const uint8_t *p, const uint8_t *end, struct lmq_message *m,
 	struct blob *blob);
 /* Only the time delta and the blob, for walks over records. */
 bool message_skim(const uint8_t *p, const uint8_t *end, uint64_t *delta, struct blob *blob);
+/* Only the key (data NULL: none), and whether it is a tombstone. */
+bool message_key(const uint8_t *p, const uint8_t *end, struct lmq_bytes *key, bool *tombstone);
 
 /* ---- blob.c: large bodies -------------------------------------------------------------------- */
 
@@ -327,9 +376,8 @@ bool message_skim(const uint8_t *p, const uint8_t *end, uint64_t *delta, struct 
  * on the control file) is locked as being written by. */
 int blob_append(lmq_store *s, int owner, uint64_t *number, uint32_t *part, const uint8_t *data, size_t size);
 int blob_commit(struct txn *t, uint64_t number);	/* it has a message now */
-/* Chunks of its own for a second message; b gets their number. LMQ_ELIMIT. */
-int blob_copy(struct txn *t, struct blob *b);
-int blob_drop(struct txn *t, uint64_t number);		/* to be swept */
+int blob_share(struct txn *t, uint64_t number);	/* one more message has it */
+int blob_drop(struct txn *t, uint64_t number);		/* one less: to be swept if that was the last */
 void blob_release(int owner, uint64_t number);		/* the lock */
 bool blob_orphan(lmq_store *s, uint64_t number);	/* nobody is writing it any more */
 int blob_piece(lmq_store *s, struct snapshot *p, const struct blob *b, uint64_t at, struct lmq_bytes *piece);
@@ -362,6 +410,7 @@ struct batch {			/* records one behind the other, VARINT_MAX bytes of room befor
 	size_t count;
 	int64_t time;		/* of all of them */
 	bool special, has_ttl, has_id;	/* some message has another priority, or waits; a ttl; an id */
+	bool linked;		/* its log is a chain of hashes (audit.c) */
 	uint8_t *memory;	/* NULL: somebody else's */
 	size_t room;
 };
@@ -381,7 +430,12 @@ struct log_cursor {
 	uint64_t offset;	/* of the next record */
 	int64_t time;		/* of the last record */
 	bool placed;		/* block, at, left are valid for this serial */
-	uint8_t *scratch;	/* RECORD_MAX bytes once a record straddled */
+	bool reversed;		/* backward.c: block, starts, left are */
+	uint64_t base;		/* key of block */
+	uint32_t part;
+	uint8_t *scratch;	/* for a record that straddles */
+	size_t scratch_size;
+	uint16_t *starts;	/* in block.payload, of the records that begin there */
 };
 
 struct record {
@@ -403,7 +457,12 @@ void log_cursor_leave(struct log_cursor *c);
 int log_refresh(struct log_cursor *c);
 void log_seek(struct log_cursor *c, uint64_t offset);
 int log_seek_time(struct log_cursor *c, int64_t time);	/* the first record not before it */
-int log_next(struct log_cursor *c, struct record *r);	/* LMQ_END */
+/* The next message. Holes and missing blocks are skipped. LMQ_END. */
+int log_next(struct log_cursor *c, struct record *r);
+int log_peek(struct log_cursor *c, int64_t *time);	/* when that one was stored */
+/* backward.c: the message before, which is then the next one. */
+int log_previous(struct log_cursor *c, struct record *r);
+int log_peek_previous(struct log_cursor *c, int64_t *time);
 /* Decodes a record and checks it. */
 int log_message(struct log_cursor *c, const struct record *r, struct lmq_message *m, struct decoded *room,
 	struct blob *blob);
@@ -479,6 +538,9 @@ int group_floor(struct txn *t, const struct group_record *g, uint64_t *floor);
 int group_around(struct txn *t, const struct group_record *g, uint64_t first, uint64_t end, uint64_t log_end,
 	uint64_t *low, uint64_t *high);
 
+/* The offset in the cursor's lane that is meant, within what is stored; SHIFT counts from from. */
+int group_place(struct log_cursor *c, enum lmq_seek how, int64_t value, uint64_t from, uint64_t *to);
+
 /* Moves next to an offset; what is jumped becomes a run. */
 int group_advance(struct txn *t, struct group_record *g, uint64_t to);
 /*
@@ -489,22 +551,31 @@ int group_carve(struct txn *t, struct group_record *g, uint64_t first, uint64_t 
 /* A carved run is settled: counts it, and lets the next message of its key go. */
 int group_settled(struct txn *t, struct group_record *g, const struct run_record *r);
 
+/* Whether the channel can have groups, and the group (NULL: no matter) that name; and the sentence where it has not. */
+int groups_check(lmq_channel *c, const char *group);
+int groups_missing(lmq_channel *c, const char *group);
 /* Opens the position of a group of a topic or stream, made where it is missing and flags say so. LMQ_ENOENT. */
 int group_open(lmq_channel *c, const struct lmq_receiver_options *o);
+/* Its two steps: where it is to start in each lane, and its making within a transaction, unless it is there. */
+int group_places(lmq_channel *c, const struct lmq_receiver_options *o, uint64_t offsets[LMQ_PARTITIONS_MAX]);
+int group_enrol(struct txn *t, lmq_channel *c, const char *group, const uint64_t *offsets, bool *made);
 
-/* ---- queue.c: a queue or group within a transaction ------------------------------------------------------ */
+/* ---- queue.c: a queue or group, in one lane, within a transaction ------------------------------------------------------ */
 
 struct queue {
 	struct txn *t;
 	uint32_t id;
+	uint16_t lane;
 	const char *group;	/* "": the queue's own */
 	struct channel_record record;
+	struct channel_record rules;	/* lease, max-attempts, backoff, dead, order: a queue's own, or the group's */
 	struct head_record head;
 	struct group_record position;
 	bool made_ready, made_room;
+	uint64_t missed;	/* messages that were gone before anybody got them, found now */
 };
 
-int queue_load(struct txn *t, uint32_t id, const char *group, struct queue *q);	/* LMQ_END: gone */
+int queue_load(struct txn *t, uint32_t id, uint16_t lane, const char *group, struct queue *q);	/* LMQ_END: gone */
 int queue_store(struct queue *q);
 /* Lets go of the blocks below everything unsettled, which queue_store does too. */
 int queue_shed(struct queue *q);
@@ -518,31 +589,84 @@ int queue_settle(struct queue *q, uint64_t first, uint64_t end, enum counter why
 
 /* ---- intake.c, limit.c, dedup.c: messages enter a channel --------------------------------------------------- */
 
+struct place {			/* of a stored message */
+	uint64_t offset;
+	uint16_t lane;
+};
+struct expectation {		/* of the first message of a batch */
+	bool by_key;
+	uint64_t offset;	/* that it gets; by_key: of the newest message with its key, LMQ_NONE: there is none */
+};
 struct intake {
+	int64_t lane;		/* all of the batch goes there; -1: as the keys say, */
+	uint16_t keyless;	/* and without a key there: intake's own */
+	bool routed;		/* a copy that came by a route, and goes no further */
+	bool mandatory;		/* LMQ_END where a message would be kept by nobody */
+	const struct expectation *expectation;	/* NULL: none; LMQ_ECONFLICT */
 	bool partial;		/* a queue may take only the first ones */
+	uint64_t most;		/* and no more than so many are to be taken; 0: no matter */
 	bool unlimited;		/* a queue's limits do not count, and nothing is pushed out for these */
 	bool sent;		/* by a sender: ids that are known are not stored again */
-	uint64_t ticket;	/* of a sender that waited; 0 */
 	int fault;		/* out: partial, and the message behind those taken was refused: LMQ_EDATA */
 	size_t taken;		/* out: messages stored, or known already */
-	uint64_t first;		/* out: offset of the first one; the others follow, unless */
-	uint64_t *positions;	/* out: not NULL, allocated: where each one lies */
+	struct place first;	/* out: where the first one lies; the others follow, unless */
+	struct place *places;	/* out: not NULL, allocated: where each one lies */
 };
+#define INTAKE_INIT { .lane = -1 }
 /* Appends the batch to a channel whose record is given. LMQ_EFULL. */
 int intake(struct txn *t, uint32_t id, const struct channel_record *r, struct batch *b, struct intake *in);
 int intake_append(struct txn *t, uint32_t id, const struct channel_record *r, struct batch *b, struct intake *in);
+/* The lane that a message goes to. */
+uint16_t intake_lane(const struct intake *in, uint16_t lanes, struct lmq_bytes key);
 
 /* Room for so many messages and bytes; first is what the first of them needs. */
-int limit_room(struct txn *t, uint32_t id, const struct channel_record *r, uint64_t ticket, uint64_t first,
-	uint64_t *count, uint64_t *bytes);
-int limit_full(struct txn *t, const struct channel_record *r);	/* LMQ_EFULL with its sentence */
+int limit_room(struct txn *t, uint32_t id, const struct channel_record *r, uint64_t first, uint64_t *count,
+	uint64_t *bytes);
+int limit_full(struct txn *t, uint32_t id, const struct channel_record *r);	/* LMQ_EFULL with its sentence */
 int limit_push_out(struct queue *q);
 
 /* The part of the batch that is new within the window, at most so many and about so large. */
 int dedup_intake(struct txn *t, uint32_t id, const struct channel_record *r, struct batch *b, uint64_t count,
 	uint64_t bytes, struct intake *in);
+/* Whether the message would not be stored again: its id is known within the window, with the same body. LMQ_END. */
+int dedup_known(struct txn *t, uint32_t id, const struct channel_record *r, const struct lmq_message *m,
+	const struct blob *blob);
 int resume_get(lmq_store *s, MDB_txn *mdb, uint32_t id, const char *name, uint64_t *stored);
 int resume_put(struct txn *t, uint32_t id, const char *name, uint64_t before, uint64_t stored);	/* LMQ_EBUSY */
+
+/* ---- route.c: copies to other channels ------------------------------------------------------------------ */
+
+/* Copies what was just appended to the channel, a topic or stream, to where the routes lead. */
+int route_out(struct txn *t, uint32_t id, const struct channel_record *r, const struct batch *b);
+/* Whether every message of the batch would reach another channel. 0, LMQ_END if not, or a failure. */
+int route_reaches(struct txn *t, uint32_t id, const struct channel_record *r, const struct batch *b);
+/* To how many channels a message can get at most: so many copies of a batch are in its transaction. */
+int route_fan(lmq_store *s, MDB_txn *mdb, uint32_t id, const struct channel_record *r, size_t *channels);
+/* The channel was removed: so are the routes to it. */
+int route_forget(struct txn *t, uint32_t id);
+
+/* ---- latest.c, compact.c, audit.c: the newest messages of each key; the chain of blocks ------------------- */
+
+/* The newest message with that key in the lane, all of whose messages are indexed on the way. LMQ_END: none. */
+int latest_find(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, struct lmq_bytes key,
+	uint64_t *offset);
+/* Indexes what is not yet, in bounded transactions of its own, so that the above has little to do. */
+int latest_catch_up(lmq_store *s, uint32_t id, uint16_t lane);
+/* What is to be known before messages below *floor are dropped from an indexed lane: lowers *floor to a bounded step. */
+int latest_forget(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, uint64_t *floor);
+/* One bounded step of indexing; where a stream keeps so many messages of a key only, older ones become holes. LMQ_END. */
+int latest_step(struct txn *t, uint32_t id, uint16_t lane, const struct channel_record *r, struct head_record *head);
+/* hole.c: the messages, in ascending order, stored and not holes, become holes; head follows. */
+int hole_make(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, const uint64_t *offsets,
+	size_t count);
+/* Messages were appended to a stream with max-per-key: what they replace is to be swept. */
+int compact_later(struct txn *t, uint32_t id);
+/* One bounded step; LMQ_END when nothing is left to do in any lane. For the sweeper. */
+int compact_step(struct txn *t, uint32_t id);
+
+enum { DIGEST_SIZE = 32 };
+/* Of a block in its final form: what the next one's link is. */
+void audit_link(const void *key, size_t key_size, const void *value, size_t size, uint8_t out[DIGEST_SIZE]);
 
 /* ---- burial.c: dead letters, retries ------------------------------------------------------------------ */
 
@@ -570,11 +694,16 @@ bool message_expired(const struct lmq_message *m, uint64_t channel_ttl, int64_t 
 /* ---- aside.c: what may not be delivered is moved aside ------------------------------------------------------ */
 
 /* Runs whose time has come, in a bounded transaction of its own. */
-int aside_due(lmq_store *s, uint32_t id, const char *group);
+int aside_due(lmq_store *s, uint32_t id, uint16_t lane, const char *group, uint64_t *missed);
 /* Messages that the caller holds and whose last consumer died at that attempt; *part becomes what is left to do. */
-int aside_crashed(lmq_store *s, uint32_t id, const char *group, struct run *part, uint32_t attempt);
+int aside_crashed(lmq_store *s, uint32_t id, uint16_t lane, const char *group, struct run *part, uint32_t attempt,
+	uint64_t *missed);
 /* Messages that the caller holds and that have expired. */
-int aside_expired(lmq_store *s, uint32_t id, const char *group, const struct run *parts, size_t count);
+int aside_expired(lmq_store *s, uint32_t id, uint16_t lane, const char *group, const struct run *parts, size_t count,
+	uint64_t *missed);
+/* What is not there any more: below the log's first message, and parts that compaction took. */
+int aside_missing(lmq_store *s, uint32_t id, uint16_t lane, const char *group, const struct run *parts, size_t count,
+	uint64_t *missed);
 
 /* ---- channel.c, listing.c, property.c, setting.c, retain.c --------------------------------------------------------------- */
 
@@ -583,6 +712,7 @@ struct lmq_channel {
 	uint32_t id;
 	enum lmq_kind kind;
 	bool created;
+	uint16_t lanes;
 	uint64_t max_message;	/* as of the last look */
 	char name[LMQ_NAME_MAX + 1];
 };
@@ -601,6 +731,9 @@ enum full_policy { FULL_ERROR, FULL_BLOCK, FULL_DROP_OLD, FULL_DEAD };	/* of LIM
 uint64_t limit_of(const struct channel_record *r, enum limit l);	/* the set one, or the default */
 /* Where the dead letters of the channel go; NULL: nowhere. The name is r's, or stands in buffer. */
 const char *dead_of(const struct channel_record *r, char buffer[LMQ_NAME_MAX + 1]);
+/* A property of a channel that exists has changed in r. And whether all of r go together. LMQ_EINVAL, LMQ_EBUSY. */
+int change_follow(struct txn *t, uint32_t id, const struct channel_record *r, const struct lmq_property *changed);
+int change_check(lmq_store *s, const struct channel_record *r);
 int property_set(lmq_store *s, const char *object, struct channel_record *r, const char *assignment,
 	struct lmq_property *changed, bool *differs);
 void property_list(const struct channel_record *r, struct lmq_property *list, size_t *count);
@@ -608,8 +741,29 @@ void property_list(const struct channel_record *r, struct lmq_property *list, si
 int property_split(lmq_store *s, const char *object, const char *assignment, char name[24], const char **value);
 int property_unknown(lmq_store *s, const char *object, enum lmq_kind kind, const char *name);
 
+uint16_t lanes_of(const struct channel_record *r);	/* partitions; 1 but for streams */
+uint16_t lane_of_key(struct lmq_bytes key, uint16_t lanes);
+
+/* The position of a topic's group has changed: what retention must not take begins at g->floor now. */
+int retain_floor(struct txn *t, uint32_t id, uint16_t lane, const char *group, struct group_record *g);
+/* The lowest one of all groups, and whose it is (NULL: no matter). LMQ_END: there is no group. */
+int retain_lowest(struct txn *t, uint32_t id, uint16_t lane, uint64_t *floor, char group[LMQ_NAME_MAX + 1]);
+int group_any(struct txn *t, uint32_t id);	/* whether the channel has a group; LMQ_END */
+int retain_floor_forget(struct txn *t, uint32_t id, uint16_t lane, const struct group_record *g);	/* the group goes */
+/* upgrade.c: a store of an older format gets the floors of its groups, once. */
+int upgrade_floors(struct txn *t);
+/* As log_drop, also where keys are indexed: there it may stop before floor. */
+int retain_drop(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, uint64_t floor, unsigned blocks);
 /* Drops what the channel's limits no longer keep, in a bounded step. */
 int retain_apply(struct txn *t, uint32_t id, uint16_t lane, const struct channel_record *r, struct head_record *head);
+
+/* A step for a stream whose keys are indexed, where that takes many. LMQ_END: nothing is left to be dropped. */
+int retain_rest(struct txn *t, uint32_t id);
+
+/* ---- member.c: who shares a group -------------------------------------------------------------------- */
+
+/* Sets members and owner of groups of the channel. */
+void member_list(lmq_channel *c, struct lmq_group_info *list, size_t count);
 
 /* ---- sweep.c ---------------------------------------------------------------------------------------- */
 

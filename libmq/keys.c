@@ -74,6 +74,21 @@ struct key key_group(uint32_t id, uint16_t lane, const char *group)
 	return k;
 }
 
+struct key key_floor(uint32_t id, uint16_t lane, uint64_t floor, uint32_t space)
+{
+	struct key k = key_lane('F', id, lane);
+	key_add(&k, floor, 8);
+	key_add(&k, space, 4);
+	return k;
+}
+
+struct key key_route(uint32_t number)
+{
+	struct key k = key_begin('U');
+	key_add(&k, number, 4);
+	return k;
+}
+
 struct key key_run(uint32_t space, uint64_t first)
 {
 	struct key k = key_begin('R');
@@ -119,6 +134,21 @@ static void key_add_hash(struct key *k, const uint8_t hash[16])
 	k->size += 16;
 }
 
+struct key key_settings(uint32_t id, const char *group)
+{
+	struct key k = key_space('E', id);
+	key_add_text(&k, group);
+	return k;
+}
+
+struct key key_latest(uint32_t id, uint16_t lane, const uint8_t hash[16], uint64_t offset)
+{
+	struct key k = key_lane('M', id, lane);
+	key_add_hash(&k, hash);
+	key_add(&k, offset, 8);
+	return k;
+}
+
 struct key key_id(uint32_t id, const uint8_t hash[16])
 {
 	struct key k = key_space('I', id);
@@ -146,6 +176,13 @@ struct key key_chunk(uint64_t blob, uint32_t part)
 	struct key k = key_begin('B');
 	key_add(&k, blob, 8);
 	key_add(&k, part, 4);
+	return k;
+}
+
+struct key key_shared(uint64_t blob)
+{
+	struct key k = key_begin('V');
+	key_add(&k, blob, 8);
 	return k;
 }
 

@@ -63,6 +63,7 @@ enum lmq_status {
 	LMQ_ELIMIT = -22,	/* more than one transaction takes */
 	LMQ_EBUG = -23,		/* a bug of the library */
 	LMQ_ELOST = -24,	/* the lease was lost: it ran out, or the message was settled */
+	LMQ_ECONFLICT = -25,	/* somebody else was faster: lmq_writer_expect() */
 };
 
 /* A few words for a status, never NULL; for people without a handle. */
@@ -169,7 +170,8 @@ int lmq_store_sweep(lmq_store *store, bool *more);
 
 typedef struct lmq_channel lmq_channel;
 
-enum lmq_kind { LMQ_ANY = 0, LMQ_QUEUE = 1, LMQ_TOPIC = 2, LMQ_STREAM = 3 };
+enum lmq_kind { LMQ_ANY = 0, LMQ_QUEUE = 1, LMQ_TOPIC = 2, LMQ_STREAM = 3,
+	LMQ_GROUP = 4 /* for the names of properties only */ };
 
 /* "queue", "topic", "stream"; "channel" for LMQ_ANY. */
 const char *lmq_kind_name(enum lmq_kind kind);
@@ -194,10 +196,11 @@ struct lmq_channel_info {
 	uint32_t id;		/* never reused within a store */
 	int64_t created;	/* ns since 1970 */
 	int64_t taken;		/* when this snapshot was taken */
+	uint32_t partitions;	/* of a stream; the numbers below are of all of them together */
 	uint64_t messages;	/* stored now: in a queue ready or in flight, else readable */
 	uint64_t bytes;		/* of their encoded form */
-	uint64_t first;		/* offset of the oldest stored message; equal to end if none */
-	uint64_t end;		/* offset that the next message gets */
+	uint64_t first;		/* offset of the oldest stored message; equal to end if none; with several partitions */
+	uint64_t end;		/* offset that the next message gets; the sums over the partitions */
 	int64_t first_time;	/* of the oldest stored message; 0 if none */
 	int64_t last_time;	/* of the newest message ever; 0 if none */
 	uint64_t sent;		/* ever */
@@ -224,7 +227,8 @@ struct lmq_property {
 	bool set;			/* differs from the default */
 };
 
-enum { LMQ_PROPERTY_MAX = 16 };	/* no kind has more */
+enum { LMQ_PROPERTY_MAX = 24 };	/* no kind has more */
+enum { LMQ_PARTITIONS_MAX = 128 };	/* of a stream */
 
 /* Fills list with the properties of the channel, in a fixed order; *count of them. */
 int lmq_channel_properties(lmq_channel *channel, struct lmq_property list[LMQ_PROPERTY_MAX],
@@ -260,6 +264,43 @@ int lmq_store_make(lmq_store *store, const char *const properties[], size_t coun
  * order; NULL beyond the last. For completion and help.
  */
 const char *lmq_property_name(enum lmq_kind kind, size_t index);
+
+/* ---- routes ------------------------------------------------------------------------------- */
+
+/*
+ * A route copies messages that are published to topics and streams whose name matches source on to another
+ * channel, in the publisher's transaction: everything that a publish reaches has it, or nothing. Routes may lead
+ * on from a destination that is a topic or a stream; a channel that is reached in several ways gets one copy.
+ */
+struct lmq_route {
+	uint32_t number;	/* set by the library; never reused */
+	const char *source;	/* a pattern of names */
+	const char *destination;	/* a channel; the route follows it when it is renamed, and goes with it */
+	const char *key;	/* a pattern that the key must match; NULL: any, or none */
+	const char *const *headers;	/* "NAME=GLOB", header_count of them: all must match, */
+	size_t header_count;
+	bool any;		/* or with this one of them */
+};
+
+/*
+ * Adds the route; *added is false where the same one is there already, and route->number is its number then.
+ * LMQ_ENOENT no such destination; LMQ_EKIND the source is a queue; LMQ_EINVAL a pattern, or the route would close a
+ * circle, which the sentence names. A source pattern with wildcards may match the destination: it is not copied to
+ * itself.
+ */
+int lmq_route_add(lmq_store *store, struct lmq_route *route, bool *added);
+/* All of them, by number; lmq_route_free() frees the list with all it points to. */
+int lmq_route_list(lmq_store *store, struct lmq_route **list, size_t *count);
+void lmq_route_free(struct lmq_route *list);
+/* LMQ_ENOENT no such route. */
+int lmq_route_remove(lmq_store *store, uint32_t number);
+struct lmq_message;
+/*
+ * The names of the channels that a message published to name would be copied to, in order of their names, *count of
+ * them; an array for free(). Neither the channel called name nor the message need be there. LMQ_EKIND a queue.
+ */
+int lmq_route_test(lmq_store *store, const char *name, const struct lmq_message *message,
+	char (**names)[LMQ_NAME_MAX + 1], size_t *count);
 
 /* ---- messages ------------------------------------------------------------------------------ */
 
@@ -310,6 +351,8 @@ struct lmq_history {
 /* What a dead letter is: where it came from, and why. */
 struct lmq_death {
 	struct lmq_bytes origin;	/* name of the channel as it was then */
+	struct lmq_bytes group;		/* whose letter it is, of a topic or stream; data NULL: a queue's own */
+	bool partitioned;		/* it was a stream with several partitions */
 	uint32_t partition;
 	uint64_t offset;
 	struct lmq_history history;	/* history.reason says why it is dead */
@@ -333,6 +376,7 @@ struct lmq_message {
 	int64_t ttl;		/* ns from its storing until it expires; 0: as its channel says */
 	int64_t delay;		/* queues: ns from its storing until it may be delivered; 0: none */
 	int64_t not_before;	/* the same as a time, ns since 1970; 0: none */
+	bool tombstone;		/* says that its key is no more: in a stream with max-per-key the older ones of it go */
 	/* from here on set by the library, ignored when sending */
 	uint32_t partition;
 	uint64_t offset;
@@ -357,6 +401,8 @@ int lmq_filter_open(lmq_filter **filter);
 void lmq_filter_close(lmq_filter *filter);
 int lmq_filter_key(lmq_filter *filter, const char *pattern, const char **reason);
 int lmq_filter_header(lmq_filter *filter, const char *condition, const char **reason);
+/* One of the header conditions is enough. */
+void lmq_filter_any(lmq_filter *filter);
 /* Only offsets from first on, up to and without end; may be called again for further ranges. */
 int lmq_filter_offsets(lmq_filter *filter, uint64_t first, uint64_t end);
 /* Only messages stored before that time; only dead letters of that reason; of that origin. */
@@ -442,6 +488,28 @@ int lmq_writer_resume(lmq_writer *writer, lmq_channel *channel, const char *name
  */
 bool lmq_writer_position(const lmq_writer *writer, size_t index, uint32_t *partition, uint64_t *offset);
 
+/*
+ * Messages added from now on go to that partition of their stream; -1: as their key says, and those without one
+ * together to the partition that was written to least recently. LMQ_EINVAL from _add: there is no such partition.
+ */
+void lmq_writer_partition(lmq_writer *writer, int64_t partition);
+
+/*
+ * A commit stores nothing and answers LMQ_END if a message of it would be kept by nobody: published to a topic
+ * without groups, and matched by no route.
+ */
+void lmq_writer_mandatory(lmq_writer *writer, bool mandatory);
+
+/*
+ * The next commit stores its messages only if the first one gets that offset; or, _key, if the newest message with
+ * the key of the first one has that offset (LMQ_NONE: there is none with that key). Otherwise LMQ_ECONFLICT, with
+ * nothing stored and the messages still in the writer. Good for one commit, of messages for one topic or stream.
+ * LMQ_EINVAL from that commit: the first message has no key. The first use of _key on a stream reads all of it.
+ */
+#define LMQ_NONE UINT64_MAX
+void lmq_writer_expect(lmq_writer *writer, uint64_t offset);
+void lmq_writer_expect_key(lmq_writer *writer, uint64_t offset);
+
 /* Drops what was added and not committed. */
 void lmq_writer_discard(lmq_writer *writer);
 
@@ -455,15 +523,21 @@ enum lmq_seek {
 	LMQ_SEEK_FIRST,		/* to the oldest; value ignored */
 	LMQ_SEEK_END,		/* behind the newest; value ignored */
 	LMQ_SEEK_LAST,		/* value messages before the end */
+	LMQ_SEEK_SHIFT,		/* value messages on from where it is, back if negative */
 };
 
 /*
  * A reader starts at the oldest message. It reads any kind of channel and changes nothing. Of a queue it sees
- * what is not settled, in the order of offsets.
+ * what is not settled, in the order of offsets; of a stream with several partitions all of them, merged by time,
+ * each in its own order. What a seek, an end or a bound says of offsets holds for each partition.
  */
 int lmq_reader_open(lmq_channel *channel, lmq_reader **reader);
 void lmq_reader_close(lmq_reader *reader);
 int lmq_reader_seek(lmq_reader *reader, enum lmq_seek how, int64_t value);
+/* Only that partition. Before anything is read. LMQ_EINVAL: there is none of that number. */
+int lmq_reader_partition(lmq_reader *reader, uint32_t partition);
+/* From now on it ends, LMQ_END, at that offset, or where the channel ends now, whichever comes first. */
+int lmq_reader_bound(lmq_reader *reader, uint64_t end);
 
 /*
  * The next message, or LMQ_END when there is none yet. The first call after a _pause or an LMQ_END sees
@@ -471,6 +545,12 @@ int lmq_reader_seek(lmq_reader *reader, enum lmq_seek how, int64_t value);
  * lmq_reader_missed(). LMQ_EGONE, LMQ_EDAMAGED.
  */
 int lmq_reader_next(lmq_reader *reader, struct lmq_message *message);
+
+/*
+ * The message before the one that _next would give, which is then the next one; LMQ_END before the oldest. Of a
+ * stream with partitions the newest first. Not for queues: LMQ_EKIND.
+ */
+int lmq_reader_previous(lmq_reader *reader, struct lmq_message *message);
 
 /*
  * The piece of the last message's body that begins at the byte at: piece->size is 0 at its end. Works for
@@ -504,8 +584,8 @@ struct lmq_delivery {
 /* Of the message that _next gave last, in a queue. Ends with its bytes. LMQ_EKIND no queue. */
 int lmq_reader_delivery(lmq_reader *reader, struct lmq_delivery *delivery);
 
-uint64_t lmq_reader_tell(const lmq_reader *reader);		/* the next offset */
-int lmq_reader_end(lmq_reader *reader, uint64_t *offset);	/* behind the newest message now */
+uint64_t lmq_reader_tell(const lmq_reader *reader);	/* the next offset; with several partitions the sum of theirs */
+int lmq_reader_end(lmq_reader *reader, uint64_t *offset);	/* behind the newest message now; the same */
 uint64_t lmq_reader_missed(const lmq_reader *reader);		/* since the reader was opened */
 
 /* ---- receiving: queues, and groups of topics and streams ------------------------------------ */
@@ -525,12 +605,17 @@ struct lmq_receiver_options {
 	const char *consumer;		/* name in listings; NULL: "pid N" */
 	enum lmq_seek start;		/* where a new group starts; the default is the offset 0 */
 	int64_t start_value;
+	/* as it was without these: */
+	int64_t partition;		/* only that one, 1 + its number; 0: a fair share of them */
 };
 
 /*
  * A receiver takes messages from a queue, or for a group. What it claims nobody else gets. A message is gone
  * once it is settled; what is not settled goes back when it is released, when the receiver is closed, and at
  * once when the process dies. That death then counts as an attempt of the messages that were being delivered.
+ * Receivers of a group share its messages. Those of a stream with several partitions share the partitions: each has
+ * some to itself, as many as the others, and gives some up when another one joins, each once nothing of it is in its
+ * hands; in a partition nothing is delivered behind a message that waits for its retry.
  * options may be NULL. LMQ_EKIND; LMQ_ENOENT no such group; LMQ_EINVAL.
  */
 int lmq_receiver_open(lmq_channel *channel, const struct lmq_receiver_options *options, lmq_receiver **receiver);
@@ -554,7 +639,7 @@ void lmq_receiver_pause(lmq_receiver *receiver);	/* as lmq_reader_pause */
 
 /* With LMQ_EXPLICIT_BEGIN: the work on count messages from offset on begins; should this process die before they
  * are settled or returned, that counts as an attempt of theirs. No transaction. */
-void lmq_receiver_begin(lmq_receiver *receiver, uint64_t offset, uint64_t count, uint32_t attempt);
+void lmq_receiver_begin(lmq_receiver *receiver, uint32_t partition, uint64_t offset, uint64_t count, uint32_t attempt);
 
 /*
  * Acknowledges the first count claimed messages that are not settled yet, in the order in which _next gave them.
@@ -565,7 +650,10 @@ int lmq_receiver_settle(lmq_receiver *receiver, size_t count, enum lmq_sync sync
 /* Gives the messages that are not settled back: they are ready again, as if never claimed. */
 void lmq_receiver_release(lmq_receiver *receiver);
 /* The same for count messages from offset on. */
-void lmq_receiver_return(lmq_receiver *receiver, uint64_t offset, uint64_t count);
+void lmq_receiver_return(lmq_receiver *receiver, uint32_t partition, uint64_t offset, uint64_t count);
+
+/* Messages of the group that were trimmed away before anybody got them, and that this receiver found missing. */
+uint64_t lmq_receiver_missed(const lmq_receiver *receiver);
 
 enum lmq_outcome {
 	LMQ_ACKNOWLEDGE,	/* done: the message is gone */
@@ -576,6 +664,7 @@ enum lmq_outcome {
 };
 
 struct lmq_verdict {		/* on claimed messages */
+	uint32_t partition;
 	uint64_t offset;
 	uint64_t count;		/* messages from offset on */
 	enum lmq_outcome outcome;
@@ -608,13 +697,16 @@ int lmq_receiver_lease(lmq_receiver *receiver, int64_t duration, enum lmq_sync s
 
 enum {
 	LMQ_MOVE_COPY = 1,	/* leave the messages where they are */
-	LMQ_MOVE_BACK = 2,	/* dead letters: to where each came from, as if never delivered; to is NULL */
+	/* Dead letters: to where each came from, as if never delivered; to is NULL. Those of a group of a topic or
+	 * stream are delivered to that group again, from where they still lie. */
+	LMQ_MOVE_BACK = 2,
 };
 
 /*
  * Moves the first count claimed messages to another channel, in one transaction: each is in one of the two,
  * whatever happens. At most about 4 MiB a call: *moved tells how many. With LMQ_MOVE_COPY they are then given back.
- * LMQ_EINVAL with LMQ_MOVE_BACK a message that is no dead letter; LMQ_ENOENT, LMQ_EKIND its origin is no queue now;
+ * With LMQ_MOVE_BACK LMQ_EINVAL a message that is no dead letter; LMQ_ENOENT, LMQ_EKIND its origin, or group, is not
+ * there, or of another kind now; LMQ_EGONE it is no longer in the topic or stream that it came from.
  * LMQ_EFULL the other queue is full; LMQ_EDATA a message larger than it takes.
  */
 int lmq_receiver_move(lmq_receiver *receiver, size_t count, lmq_channel *to, unsigned flags, enum lmq_sync sync,
@@ -623,6 +715,7 @@ int lmq_receiver_move(lmq_receiver *receiver, size_t count, lmq_channel *to, uns
 /* A lease: one delivery of one message. */
 struct lmq_lease {
 	const char *channel;
+	const char *group;	/* NULL: a queue's own */
 	uint32_t partition;
 	uint64_t offset;
 	uint32_t attempt;	/* lmq_message.delivery */
@@ -636,16 +729,81 @@ struct lmq_lease {
 };
 
 /*
- * Reads "CHANNEL:OFFSET:ATTEMPT" (or "CHANNEL/PARTITION:OFFSET:ATTEMPT") into lease; its channel gets name,
- * which has room for LMQ_NAME_MAX + 1 bytes. LMQ_EINVAL.
+ * Reads "CHANNEL[/PARTITION][@GROUP]:OFFSET:ATTEMPT" into lease, whose channel and group point into names.
+ * LMQ_EINVAL.
  */
-int lmq_lease_parse(const char *text, char *name, struct lmq_lease *lease);
+enum { LMQ_LEASE_NAMES = 2 * (LMQ_NAME_MAX + 1) };
+int lmq_lease_parse(const char *text, char names[LMQ_LEASE_NAMES], struct lmq_lease *lease);
 
 /*
  * Settles leases in one transaction. A lost one is left alone and says so in its status; the others are settled.
  * Returns 0, or what a commit can meet: then nothing was settled.
  */
 int lmq_store_settle(lmq_store *store, struct lmq_lease *leases, size_t count, enum lmq_sync sync);
+
+/* ---- groups ------------------------------------------------------------------------------- */
+
+/*
+ * Makes the group, or changes the one there is, so that it has the properties given (lease, max-attempts, backoff,
+ * dead, order), as lmq_channel_make(). A new one starts as start and value say, an old one stays where it is.
+ * LMQ_EKIND a queue; LMQ_EINVAL; LMQ_EBUSY order can be changed only while nothing of the group is in flight.
+ */
+int lmq_group_make(lmq_channel *channel, const char *group, enum lmq_seek start, int64_t value,
+	const char *const properties[], size_t count, bool *created, struct lmq_property *changed, size_t *changed_count);
+int lmq_group_properties(lmq_channel *channel, const char *group, struct lmq_property list[LMQ_PROPERTY_MAX],
+	size_t *count);
+
+struct lmq_group_info {		/* of one partition */
+	char name[LMQ_NAME_MAX + 1];
+	uint32_t partition;
+	uint64_t position;	/* offset of the oldest message that is not settled; end if there is none */
+	uint64_t end;		/* of the partition */
+	uint64_t lag;		/* messages that are not settled */
+	int64_t oldest_time;	/* of the message at position; 0: there is none */
+	uint64_t leased, delayed, retrying, blocked;	/* of them, as in lmq_channel_info */
+	uint64_t acknowledged, dead, missed;	/* ever */
+	uint32_t members;	/* receivers that live, as far as is known */
+	char owner[LMQ_CONSUMER_MAX + 1];	/* of several partitions: who has this one; "" nobody, or not known */
+};
+
+/* The groups of the channel, by name and partition; group NULL: all. An array for free(). LMQ_ENOENT no such group. */
+int lmq_group_list(lmq_channel *channel, const char *group, struct lmq_group_info **list, size_t *count);
+
+struct lmq_group_move {		/* what a seek did, or would do, to one partition */
+	uint32_t partition;
+	uint64_t from, to;	/* offsets; from is position in lmq_group_info */
+	uint64_t end;		/* of the partition */
+};
+enum { LMQ_SEEK_DRY_RUN = 8 };
+
+/*
+ * Moves the group, in one partition or in all (-1). What lies before its new position is settled for it, all that
+ * lies behind is to be delivered, again or not; what members have in their hands meanwhile they may still settle.
+ * moves has room for LMQ_PARTITIONS_MAX entries. In bounded transactions: killed in between it has moved a part of
+ * the way, or not all partitions. A position outside of what is stored becomes the nearest inside.
+ */
+int lmq_group_seek(lmq_channel *channel, const char *group, int64_t partition, enum lmq_seek how, int64_t value,
+	unsigned flags, struct lmq_group_move *moves, size_t *count);
+/* LMQ_ENOENT. Its receivers in other processes answer LMQ_EGONE. */
+int lmq_group_remove(lmq_channel *channel, const char *group);
+
+/* ---- checking ------------------------------------------------------------------------------ */
+
+struct lmq_check {
+	uint64_t messages, blocks, bytes;	/* looked at */
+	uint64_t damaged;	/* blocks and bodies that are */
+	bool audited;		/* the stream has audit=yes; */
+	uint64_t broken;	/* of its blocks do not follow from the one before */
+	uint32_t wrong_partition;	/* about where the first of these lies; 0 where all is well */
+	uint64_t wrong_offset;
+	char digest[65];	/* SHA-256, in hexadecimal, of everything up to the end: grows from that of any earlier end */
+};
+/*
+ * Reads all of the channel, in steps that hold no snapshot for long: step is called after each with what was seen so
+ * far, and ends it by answering false; it may be NULL. LMQ_EINTR then.
+ */
+int lmq_channel_check(lmq_channel *channel, struct lmq_check *check,
+	bool (*step)(const struct lmq_check *sofar, void *context), void *context);
 
 /* ---- trimming ------------------------------------------------------------------------------ */
 
@@ -665,11 +823,18 @@ struct lmq_trim {
  * Drops messages in one bounded step (a few ms). *dropped counts those of this step, *more tells
  * whether another one is due; at gets where to go on and is 0 before the first. Messages that are
  * sent in between are not dropped by offset or number: call lmq_channel_trim_bound() first.
- * LMQ_EACCES the stream is sealed.
+ * LMQ_EACCES the stream is sealed, or has audit=yes.
  */
 int lmq_channel_trim(lmq_channel *channel, const struct lmq_trim *what, uint64_t *at, uint64_t *dropped, bool *more);
-/* Turns all, keep and keep_bytes into an offset, as of now, so that steps do not run after a sender. */
+/* Turns all, keep and keep_bytes into an offset, as of now, so that steps do not run after a sender. What is to be kept
+ * of a stream with several partitions, each of them keeps its share of. */
 int lmq_channel_trim_bound(lmq_channel *channel, struct lmq_trim *what);
+
+/*
+ * Drops what the limits of the topic or stream no longer keep, in one bounded step, as every publisher does: for
+ * those that nobody publishes to. at is 0 before the first.
+ */
+int lmq_channel_retain(lmq_channel *channel, uint64_t *at, uint64_t *dropped, bool *more);
 
 /* ---- waiting ------------------------------------------------------------------------------- */
 
@@ -684,9 +849,10 @@ int lmq_watch_channel(lmq_watch *watch, lmq_channel *channel);
 void lmq_watch_forget(lmq_watch *watch, const lmq_channel *channel);
 /*
  * A receiver's channel, and with it the time when the next of its messages becomes due, and the deaths of
- * those who hold messages of it. One at a time; NULL forgets it.
+ * those who hold messages of it. NULL forgets all receivers; _dismiss one of them.
  */
 int lmq_watch_receiver(lmq_watch *watch, lmq_receiver *receiver);
+void lmq_watch_dismiss(lmq_watch *watch, const lmq_receiver *receiver);
 void lmq_watch_catalogue(lmq_watch *watch);
 
 /* Remembers the present. A commit from now on ends the next _wait. */

@@ -4,15 +4,16 @@
 
 #include <string.h>
 
-static int fill_times(struct snapshot *p, uint32_t id, const struct head_record *head,
+static int fill_times(struct snapshot *p, uint32_t id, uint16_t lane, const struct head_record *head,
 	struct lmq_channel_info *info)
 {
 	struct log_cursor c;
 	struct record r;
 	int rc;
+	info->first_time = 0;
 	if (info->messages == 0)
 		return 0;
-	log_cursor_init(&c, p, id, 0);
+	log_cursor_init(&c, p, id, lane);
 	c.head = *head;
 	log_seek(&c, info->first);
 	rc = log_next(&c, &r);
@@ -41,6 +42,33 @@ static int fill_queue(lmq_store *s, struct snapshot *p, uint32_t id, const struc
 	return rc == LMQ_END ? 0 : rc;
 }
 
+/* The other partitions of a stream, added. */
+static int fill_lanes(lmq_store *s, struct snapshot *p, uint32_t id, const struct channel_record *r,
+	struct lmq_channel_info *info)
+{
+	struct lmq_channel_info one;
+	struct head_record head;
+	int rc = 0;
+	for (uint16_t lane = 1; rc == 0 && lane < lanes_of(r); lane++) {
+		rc = get_head(s, p->mdb, id, lane, &head);
+		if (rc != 0)
+			return rc == LMQ_END ? fail_damaged(s, "a channel without its log") : rc;
+		one.messages = head.end - head.first - head.holes;
+		one.first = head.first;
+		rc = fill_times(p, id, lane, &head, &one);
+		info->messages += one.messages;
+		info->bytes += head.bytes;
+		info->first += head.first;
+		info->end += head.end;
+		info->sent += head.end;
+		if (head.last_time > info->last_time)
+			info->last_time = head.last_time;
+		if (one.messages > 0 && (info->first_time == 0 || one.first_time < info->first_time))
+			info->first_time = one.first_time;
+	}
+	return rc;
+}
+
 static int fill_info(lmq_store *s, struct snapshot *p, uint32_t id, const struct channel_record *r,
 	struct lmq_channel_info *info)
 {
@@ -49,12 +77,13 @@ static int fill_info(lmq_store *s, struct snapshot *p, uint32_t id, const struct
 	if (rc != 0)
 		return rc == LMQ_END ? fail_damaged(s, "a channel without its log") : rc;
 	memset(info, 0, sizeof *info);
+	info->partitions = lanes_of(r);
 	strcpy(info->name, r->name);
 	info->kind = (enum lmq_kind)r->kind;
 	info->id = id;
 	info->created = r->created;
 	info->taken = lmq_now();
-	info->messages = head.end - head.first;
+	info->messages = head.end - head.first - head.holes;
 	info->bytes = head.bytes;
 	info->first = head.first;
 	info->end = head.end;
@@ -62,7 +91,8 @@ static int fill_info(lmq_store *s, struct snapshot *p, uint32_t id, const struct
 	info->sent = head.end;
 	if (r->kind == LMQ_QUEUE && (rc = fill_queue(s, p, id, &head, info)) != 0)
 		return rc;
-	return fill_times(p, id, &head, info);
+	rc = fill_times(p, id, 0, &head, info);
+	return rc == 0 ? fill_lanes(s, p, id, r, info) : rc;
 }
 
 int lmq_channel_info(lmq_channel *c, struct lmq_channel_info *info)

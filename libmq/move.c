@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Moving claimed messages to another channel: out of the one and into the other in one transaction. A large body
- * is not copied, the new message names its chunks. A copy leaves the message where it is, and so needs chunks of
- * its own: it is sent anew, by a writer.
+ * is not copied, the new message names its chunks, which it shares with the old one where that stays in its topic or
+ * stream. A copy is sent anew, by a writer.
  */
 #include "receiver.h"
+
+#include "enter.h"
 
 #include <string.h>
 
@@ -54,20 +56,88 @@ static int lot_find(struct removal *m, const char *name, struct lot **lot)
 	return 0;
 }
 
+static void bytes_text(struct lmq_bytes bytes, char text[LMQ_NAME_MAX + 1])
+{
+	size_t n = bytes.size < LMQ_NAME_MAX ? bytes.size : LMQ_NAME_MAX;
+	memcpy(text, bytes.data, n);
+	text[n] = '\0';
+}
+
 static int lot_of(struct removal *m, const struct lmq_message *message, struct lot **lot)
 {
 	char name[LMQ_NAME_MAX + 1];
-	lmq_store *s = m->q.t->store;
-	size_t n;
 	if (m->to)
 		return lot_find(m, NULL, lot);
-	if (!message->death)
-		return fail(s, LMQ_EINVAL, "%s:%llu: not a dead letter", m->r->queue->name,
-			(unsigned long long)message->offset);
-	n = message->death->origin.size < LMQ_NAME_MAX ? message->death->origin.size : LMQ_NAME_MAX;
-	memcpy(name, message->death->origin.data, n);
-	name[n] = '\0';
+	bytes_text(message->death->origin, name);
 	return lot_find(m, name, lot);
+}
+
+/* ---- back to a group ----------------------------------------------------------------------- */
+
+/* The group's position in the lane that the letter names. */
+static int group_find(struct removal *m, const struct lmq_death *d, char group[LMQ_NAME_MAX + 1], struct queue *g)
+{
+	struct txn *t = m->q.t;
+	lmq_store *s = t->store;
+	char name[LMQ_NAME_MAX + 1];
+	struct channel_record record;
+	uint32_t id;
+	int rc;
+	bytes_text(d->origin, name);
+	bytes_text(d->group, group);
+	rc = find_channel(s, t->mdb, name, &id, &record);
+	if (rc == LMQ_END)
+		return fail(s, LMQ_ENOENT, "%s: no such channel any more", name);
+	if (rc == 0 && record.kind == LMQ_QUEUE)
+		return fail(s, LMQ_EKIND, "%s: a queue now, and has no groups", name);
+	if (rc == 0)
+		rc = d->partition < lanes_of(&record) ? queue_load(t, id, (uint16_t)d->partition, group, g) : LMQ_END;
+	return rc == LMQ_END ? fail(s, LMQ_ENOENT, "%s: no group '%s' any more", name, group) : rc;
+}
+
+/* Whether the message still lies where the letter says; *key gets its key, valid until something is written. */
+static int still_there(struct queue *g, uint64_t offset, struct lmq_bytes *key)
+{
+	struct snapshot view;
+	struct log_cursor c;
+	struct record record = { .data = NULL };
+	bool tombstone;
+	int rc = log_cursor_within(g->t, g->id, g->lane, &g->head, &view, &c);
+	log_seek(&c, offset);
+	if (rc == 0)
+		rc = log_next(&c, &record);
+	if (rc == LMQ_END || (rc == 0 && record.offset != offset)) {
+		rc = fail(g->t->store, LMQ_EGONE, "%s:%llu: is no longer there to be delivered again", g->record.name,
+			(unsigned long long)offset);
+		fail_hint(g->t->store, "mq-move takes dead letters to any other queue");
+	}
+	if (rc == 0 && !message_key(record.data, record.end, key, &tombstone))
+		rc = fail_damaged(g->t->store, "a message");
+	log_cursor_leave(&c);
+	return rc;
+}
+
+/* The group gets the message again, from where it lies. */
+static int to_group(struct removal *m, const struct lmq_message *letter)
+{
+	uint64_t offset = letter->death->offset;
+	char group[LMQ_NAME_MAX + 1];
+	struct lmq_bytes key;
+	struct run_record run;
+	struct queue g;
+	int rc = group_find(m, letter->death, group, &g);
+	if (rc == 0)
+		rc = still_there(&g, offset, &key);
+	/* After a seek it may be to be delivered anyway. */
+	if (rc == 0)
+		rc = group_first(g.t, &g.position, g.head.end, offset, &run);
+	if (rc == LMQ_END || (rc == 0 && run.first > offset)) {
+		rc = enter_again(&g, offset, letter->key);
+		if (rc == 0)
+			rc = queue_store(&g);
+	}
+	m->bytes += message_room(letter);
+	return rc;
 }
 
 /* ---- taking along -------------------------------------------------------------------------- */
@@ -89,9 +159,20 @@ static int take_along(struct removal *m, struct lmq_message *message, const stru
 	return batch_add(&lot->batch, message, blob->size ? blob : NULL) ? 0 : receiver_no_memory(m->r);
 }
 
+/* Where the message goes. *body: its large body goes along. */
+static int place(struct removal *m, struct lmq_message *message, const struct blob *blob, bool *body)
+{
+	if (!m->to && !message->death)
+		return fail(m->q.t->store, LMQ_EINVAL, "%s:%llu: not a dead letter", m->r->queue->name,
+			(unsigned long long)message->offset);
+	*body = m->to || !message->death->group.data;
+	return *body ? take_along(m, message, blob) : to_group(m, message);
+}
+
 /* One message: read, taken along, gone from here. */
 static int move_one(struct removal *m, uint64_t offset)
 {
+	bool body = true;
 	struct snapshot view;
 	struct log_cursor c;
 	struct record record;
@@ -103,7 +184,7 @@ static int move_one(struct removal *m, uint64_t offset)
 		return 0;	/* its last holder was killed while it settled it */
 	if (rc != 0)
 		return rc;
-	rc = log_cursor_within(m->q.t, m->q.id, 0, &m->q.head, &view, &c);
+	rc = log_cursor_within(m->q.t, m->q.id, m->q.lane, &m->q.head, &view, &c);
 	log_seek(&c, offset);
 	if (rc == 0)
 		rc = log_next(&c, &record);
@@ -112,54 +193,69 @@ static int move_one(struct removal *m, uint64_t offset)
 	if (rc == LMQ_END)
 		rc = fail_damaged(m->q.t->store, "a claimed message is missing");
 	if (rc == 0)
-		rc = take_along(m, &message, &blob);
+		rc = place(m, &message, &blob, &body);
 	log_cursor_leave(&c);
-	if (rc == LMQ_ELIMIT && queue_put(&m->q, &run) != 0)
+	if (rc == 0 && body && blob.size > 0 && m->q.record.kind != LMQ_QUEUE)
+		rc = blob_share(m->q.t, blob.number);
+	if ((rc == LMQ_ELIMIT || rc == LMQ_EGONE) && queue_put(&m->q, &run) != 0)
 		return fail(m->q.t->store, LMQ_EIO, "%s: a message could not be put back", m->r->queue->name);
-	return rc == 0 ? queue_leave(&m->q, &run, COUNT_MOVED, true) : rc;
+	return rc == 0 ? queue_leave(&m->q, &run, COUNT_MOVED, body) : rc;
 }
 
+/* As far as they are of one lane. */
 static int move_all(struct removal *m, size_t count)
 {
 	struct run part;
+	uint16_t lane;
 	size_t i = 0;
 	int rc = 0;
-	while (rc == 0 && m->bytes < MOVE_BYTES && receiver_part(m->r, &i, &count, &part))
+	while (rc == 0 && m->bytes < MOVE_BYTES && receiver_part(m->r, &i, &count, &part, &lane) &&
+			lane == m->q.lane)
 		for (; rc == 0 && m->bytes < MOVE_BYTES && part.first < part.end; part.first++) {
 			rc = move_one(m, part.first);
 			m->moved += rc == 0;
 		}
 	/* What came before a message that cannot be moved still can. */
-	if (rc == LMQ_ELIMIT && m->moved > 0)
+	if ((rc == LMQ_ELIMIT || rc == LMQ_EGONE) && m->moved > 0)
 		rc = 0;
 	if (rc == 0)
 		rc = queue_store(&m->q);
 	for (size_t j = 0; rc == 0 && j < m->lot_count; j++) {
-		struct intake in = { .partial = false };
+		struct intake in = INTAKE_INIT;
 		rc = intake(m->q.t, m->lots[j].id, &m->lots[j].record, &m->lots[j].batch, &in);
-		free(in.positions);
+		free(in.places);
 	}
 	return rc;
 }
 
 static int move(lmq_receiver *r, size_t count, struct removal *m, enum lmq_sync sync)
 {
+	struct run part;
 	struct txn t;
+	uint16_t lane;
+	size_t i = 0, any = count;
 	int rc;
+	if (!receiver_part(r, &i, &any, &part, &lane))
+		return 0;
 	snapshot_pause(&r->snapshot);
 	rc = txn_begin(r->queue->store, &t);
 	if (rc != 0)
 		return rc;
-	rc = queue_load(&t, r->queue->id, r->group_name, &m->q);
+	rc = queue_load(&t, r->queue->id, lane, r->group_name, &m->q);
 	if (rc == LMQ_END)
 		rc = channel_gone(r->queue);
+	if (rc == 0 && m->q.position.space != r->lanes[lane].group.space)
+		rc = fail(r->queue->store, LMQ_EGONE, "%s: the group '%s' was removed", r->queue->name, r->group_name);
 	if (rc == 0)
 		rc = txn_room(&t, MOVE_BYTES / 4);
 	if (rc == 0)
 		rc = move_all(m, count);
-	if (rc == 0)
-		return txn_commit(&t, sync);
-	txn_abort(&t);
+	if (rc != 0) {
+		txn_abort(&t);
+		return rc;
+	}
+	rc = txn_commit(&t, sync);
+	r->missed += rc == 0 ? m->q.missed : 0;
 	return rc;
 }
 
@@ -236,7 +332,9 @@ int lmq_receiver_move(lmq_receiver *r, size_t count, lmq_channel *to, unsigned f
 	} else {
 		rc = move_most(r, count, to, sync, moved);
 	}
-	if (rc == 0)
+	if (rc == 0) {
 		receiver_forget_first(r, *moved);
+		member_balance(r, false);
+	}
 	return rc;
 }

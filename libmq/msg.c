@@ -1,107 +1,12 @@
 /* SPDX-License-Identifier: ISC */
-/* The message codec: a message becomes a record (format.h) and back; validation. Pure functions. */
+/* The message codec: a message becomes a record (format.h) and back. Pure functions. */
 #include "internal.h"
 
 #include <string.h>
 
-/* ---- validation --------------------------------------------------------------------------- */
-
-/* Valid UTF-8 (no surrogates, nothing overlong, at most U+10FFFF) without NUL: what JSON can carry back. */
-static bool text_valid(struct lmq_bytes b)
-{
-	const uint8_t *p = (const uint8_t *)b.data, *end = p + b.size;
-	while (p < end) {
-		uint32_t c = *p++, least;
-		int more;
-		if (c == 0)
-			return false;
-		if (c < 0x80)
-			continue;
-		more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
-		least = more == 3 ? 0x10000 : more == 2 ? 0x800 : 0x80;
-		if (c < 0xc2 || c > 0xf4 || end - p < more)
-			return false;
-		c &= 0x3fu >> more;
-		for (; more > 0; more--, p++) {
-			if ((*p & 0xc0) != 0x80)
-				return false;
-			c = c << 6 | (*p & 0x3f);
-		}
-		if (c < least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-			return false;
-	}
-	return true;
-}
-
-static bool short_text(struct lmq_bytes b, size_t most)
-{
-	return b.size <= most && (b.data || b.size == 0) && text_valid(b);
-}
-
-static const char *headers_wrong(const struct lmq_message *m, size_t *size)
-{
-	if (m->header_count > LMQ_HEADERS_MAX)
-		return "more than 128 headers";
-	for (size_t i = 0; i < m->header_count; i++) {
-		const struct lmq_header *h = &m->headers[i];
-		if (h->name.size == 0 || !short_text(h->name, LMQ_FIELD_MAX))
-			return "a header's name is not 1 to 255 bytes of UTF-8 without NUL";
-		if (!short_text(h->value, LMQ_FIELDS_MAX))
-			return "a header's value is not UTF-8 without NUL, or too long";
-		for (size_t j = 0; j < i; j++)
-			if (m->headers[j].name.size == h->name.size &&
-					memcmp(m->headers[j].name.data, h->name.data, h->name.size) == 0)
-				return "a header is given twice";
-		*size += h->name.size + h->value.size + 3 * VARINT_MAX;
-	}
-	return NULL;
-}
-
-static const char *wrong(const struct lmq_message *m)
-{
-	size_t size = m->key.size + m->type.size + m->id.size + m->reply_to.size + m->correlation.size;
-	const char *what;
-	if (!short_text(m->key, LMQ_KEY_MAX))
-		return "the key is not UTF-8 without NUL, or longer than 1024 bytes";
-	if (!short_text(m->type, LMQ_FIELD_MAX))
-		return "the type is not UTF-8 without NUL, or longer than 255 bytes";
-	if (!short_text(m->id, LMQ_FIELD_MAX))
-		return "the id is not UTF-8 without NUL, or longer than 255 bytes";
-	if (!short_text(m->reply_to, LMQ_FIELD_MAX))
-		return "reply_to is not UTF-8 without NUL, or longer than 255 bytes";
-	if (!short_text(m->correlation, LMQ_FIELD_MAX))
-		return "the correlation is not UTF-8 without NUL, or longer than 255 bytes";
-	if (m->priority < 0 || m->priority > LMQ_PRIORITY_MAX)
-		return "the priority is not 0 to 9";
-	if (m->ttl < 0)
-		return "the time to live is negative";
-	if (m->delay < 0)
-		return "the delay is negative";
-	if (m->not_before < 0)
-		return "not_before lies before 1970";
-	what = headers_wrong(m, &size);
-	if (what)
-		return what;
-	return size > LMQ_FIELDS_MAX ? "key, headers and other fields are larger than 32 KiB" : NULL;
-}
-
-/* The common case has nothing to check. */
-static bool is_bare(const struct lmq_message *m)
-{
-	return !m->key.data && !m->type.data && !m->id.data && !m->reply_to.data && !m->correlation.data &&
-		m->header_count == 0 && m->priority == LMQ_PRIORITY_DEFAULT &&
-		(m->ttl | m->delay | m->not_before) == 0 && !m->death;
-}
-
 bool message_is_special(const struct lmq_message *m)
 {
 	return m->priority != LMQ_PRIORITY_DEFAULT || (m->delay | m->not_before) != 0;
-}
-
-int message_check(const struct lmq_message *m, const char **what)
-{
-	*what = is_bare(m) ? NULL : wrong(m);
-	return *what ? LMQ_EDATA : 0;
 }
 
 /* ---- encoding ----------------------------------------------------------------------------- */
@@ -124,7 +29,7 @@ static size_t number_size(int64_t v)
 static size_t fields_size(const struct lmq_message *m)
 {
 	size_t size;
-	if (is_bare(m))
+	if (message_is_bare(m))
 		return 0;
 	size = field_size(m->type) + field_size(m->id) + field_size(m->reply_to) + field_size(m->correlation);
 	if (m->priority != LMQ_PRIORITY_DEFAULT)
@@ -134,9 +39,11 @@ static size_t fields_size(const struct lmq_message *m)
 		size += 1 + varint_size(n) + n;
 	}
 	size += number_size(m->ttl) + number_size(m->delay) + number_size(m->not_before);
+	if (m->tombstone)
+		size += 2;
 	if (m->death) {
 		size_t n = death_size(m->death);
-		size += 1 + varint_size(n) + n;
+		size += 1 + varint_size(n) + n + field_size(m->death->group);
 	}
 	return size;
 }
@@ -192,9 +99,17 @@ static uint8_t *put_fields(uint8_t *p, const struct lmq_message *m)
 	p = put_number(p, FIELD_TTL, m->ttl);
 	p = put_number(p, FIELD_DELAY, m->delay);
 	p = put_number(p, FIELD_NOT_BEFORE, m->not_before);
+	if (m->tombstone) {
+		*p++ = FIELD_TOMBSTONE;
+		*p++ = 0;
+	}
 	if (m->death) {
 		*p++ = FIELD_DEATH;
 		p = put_death(put_varint(p, death_size(m->death)), m->death);
+	}
+	if (m->death && m->death->group.data) {
+		*p++ = FIELD_GROUP;
+		p = put_bytes(put_varint(p, m->death->group.size), m->death->group);
 	}
 	return p;
 }
@@ -299,6 +214,12 @@ static bool get_field(unsigned tag, struct lmq_bytes field, struct lmq_message *
 	case FIELD_DEATH:
 		m->death = &room->death;
 		return get_death(field, &room->death);
+	case FIELD_TOMBSTONE:
+		m->tombstone = true;
+		return field.size == 0;
+	case FIELD_GROUP:
+		room->death.group = field;
+		return m->death && death_name_sound(field);
 	default:
 		return true;
 	}
@@ -327,6 +248,12 @@ static bool get_blob(const uint8_t *p, const uint8_t *end, struct blob *blob)
 	return blob->size > 0 && blob->size < (uint64_t)1 << 40;
 }
 
+/* Nothing is left of it but its time. */
+static bool is_hole(unsigned flags, const uint8_t *p, const uint8_t *end)
+{
+	return flags == RECORD_HOLE && p == end;
+}
+
 bool message_decode(const uint8_t *p, const uint8_t *end, struct lmq_message *m, struct decoded *room,
 	struct blob *blob)
 {
@@ -340,6 +267,8 @@ bool message_decode(const uint8_t *p, const uint8_t *end, struct lmq_message *m,
 	if (!p || flags & ~(unsigned)RECORD_KNOWN)
 		return false;
 	m->time = (int64_t)delta;
+	if (flags & RECORD_HOLE)
+		return is_hole(flags, p, end);
 	if (flags & RECORD_KEY && !(p = get_bytes(p, end, &m->key)))
 		return false;
 	if (flags & RECORD_FIELDS && !((p = get_bytes(p, end, &fields)) && get_fields(fields, m, room)))
@@ -359,7 +288,37 @@ bool message_skim(const uint8_t *p, const uint8_t *end, uint64_t *delta, struct 
 	unsigned flags = *p++;
 	p = get_varint(p, end, delta);
 	blob->size = 0;
-	if (!p)
+	if (!p || flags & ~(unsigned)RECORD_KNOWN)
 		return false;
+	if (flags & RECORD_HOLE)
+		return is_hole(flags, p, end);
 	return !(flags & RECORD_BLOB) || (end - p >= 16 && get_blob(end - 16, end, blob));
+}
+
+/* Whether a field with that tag is among them; false too where they are none. */
+static bool has_field(struct lmq_bytes fields, enum field_tag wanted)
+{
+	const uint8_t *p = (const uint8_t *)fields.data, *end = p + fields.size;
+	struct lmq_bytes field;
+	while (p && p < end) {
+		if (*p == wanted)
+			return true;
+		p = get_bytes(p + 1, end, &field);
+	}
+	return false;
+}
+
+bool message_key(const uint8_t *p, const uint8_t *end, struct lmq_bytes *key, bool *tombstone)
+{
+	unsigned flags = *p++;
+	struct lmq_bytes fields;
+	uint64_t delta;
+	*key = (struct lmq_bytes){ NULL, 0 };
+	*tombstone = false;
+	p = get_varint(p, end, &delta);
+	if (p && flags & RECORD_KEY)
+		p = get_bytes(p, end, key);
+	if (p && flags & RECORD_FIELDS && (p = get_bytes(p, end, &fields)))
+		*tombstone = key->data && has_field(fields, FIELD_TOMBSTONE);
+	return p != NULL;
 }

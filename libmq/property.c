@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum grammar { SIZE, DURATION, SPAN, NUMBER, WORD, NAME };
-enum { Q = 1 << LMQ_QUEUE, T = 1 << LMQ_TOPIC, S = 1 << LMQ_STREAM };
+enum { Q = 1 << LMQ_QUEUE, T = 1 << LMQ_TOPIC, S = 1 << LMQ_STREAM, G = 1 << LMQ_GROUP };
 
 #define NONE UINT64_MAX
 #define SECONDS(n) ((uint64_t)(n) * 1000000000)
@@ -36,21 +36,21 @@ static const struct property {
 	const char *takes;		/* the grammar in words */
 	const char *const *words;	/* WORD: the value is an index */
 } table[] = {
-	{ "lease", LIMIT_LEASE, Q, DURATION, false, SECONDS(30), SECONDS(30), MILLISECOND, LONG,
+	{ "lease", LIMIT_LEASE, Q | G, DURATION, false, SECONDS(30), SECONDS(30), MILLISECOND, LONG,
 		"a duration of at least 1ms, such as 30s, 2h", NULL },
-	{ "max-attempts", LIMIT_MAX_ATTEMPTS, Q, NUMBER, true, 5, 5, 1, UINT32_MAX,
+	{ "max-attempts", LIMIT_MAX_ATTEMPTS, Q | G, NUMBER, true, 5, 5, 1, UINT32_MAX,
 		"a number of attempts, or none", NULL },
-	{ "backoff", LIMIT_BACKOFF_LEAST, Q, SPAN, false, SECONDS(1), SECONDS(1), 0, LONG,
+	{ "backoff", LIMIT_BACKOFF_LEAST, Q | G, SPAN, false, SECONDS(1), SECONDS(1), 0, LONG,
 		"the first and the longest delay such as 1s..5m, or one duration for both", NULL },
-	{ NULL, LIMIT_BACKOFF_MOST, Q, SPAN, false, SECONDS(300), SECONDS(300), 0, LONG, NULL, NULL },
-	{ "dead", LIMIT_COUNT, Q, NAME, true, 0, 0, 0, 0, "the name of another queue, or none", NULL },
+	{ NULL, LIMIT_BACKOFF_MOST, Q | G, SPAN, false, SECONDS(300), SECONDS(300), 0, LONG, NULL, NULL },
+	{ "dead", LIMIT_COUNT, Q | G, NAME, true, 0, 0, 0, 0, "the name of another queue, or none", NULL },
 	{ "dedup", LIMIT_DEDUP, Q | T | S, DURATION, true, NONE, NONE, MILLISECOND, LONG, SOME_DURATION, NULL },
-	{ "order", LIMIT_ORDER_KEY, Q, WORD, false, 0, 0, 0, 1, "key or none", order_words },
+	{ "order", LIMIT_ORDER_KEY, Q | G, WORD, false, 0, 0, 0, 1, "key or none", order_words },
 	{ "ttl", LIMIT_TTL, Q | T | S, DURATION, true, NONE, NONE, MILLISECOND, LONG, SOME_DURATION, NULL },
 	{ "max-messages", LIMIT_MAX_MESSAGES, Q | T | S, NUMBER, true, NONE, NONE, 1, INT64_MAX,
 		"a number of messages, or none", NULL },
 	{ "max-bytes", LIMIT_MAX_BYTES, Q | T | S, SIZE, true, NONE, NONE, 4096, INT64_MAX, SOME_SIZE, NULL },
-	{ "full", LIMIT_FULL, Q, WORD, false, FULL_ERROR, FULL_ERROR, 0, FULL_DEAD,
+	{ "full", LIMIT_FULL, Q | T, WORD, false, FULL_ERROR, FULL_DROP_OLD, 0, FULL_DEAD,
 		"error, block, drop-old or dead", full_words },
 	{ "max-message", LIMIT_MAX_MESSAGE, Q | T | S, SIZE, false, 64 << 20, 64 << 20, 1, 1 << 30,
 		"a size of at least 1 byte and at most 1G", NULL },
@@ -59,7 +59,12 @@ static const struct property {
 	{ "window", LIMIT_WINDOW, T, SIZE, true, 64 << 20, 64 << 20, 4096, INT64_MAX, SOME_SIZE, NULL },
 	{ "window-age", LIMIT_WINDOW_AGE, T, DURATION, true, SECONDS(3600), SECONDS(3600), MILLISECOND, INT64_MAX,
 		SOME_DURATION, NULL },
+	{ "max-per-key", LIMIT_MAX_PER_KEY, S, NUMBER, true, NONE, NONE, 1, 10000,
+		"a number of messages of at most 10000, or none", NULL },
+	{ "partitions", LIMIT_PARTITIONS, S, NUMBER, false, 1, 1, 1, LMQ_PARTITIONS_MAX,
+		"a number from 1 to 128", NULL },
 	{ "sealed", LIMIT_SEALED, S, WORD, false, 0, 0, 0, 1, "yes or no", no_yes },
+	{ "audit", LIMIT_AUDIT, S, WORD, false, 0, 0, 0, 1, "yes or no", no_yes },
 };
 enum { TABLE = sizeof table / sizeof *table };
 
@@ -95,6 +100,11 @@ static uint64_t value_of(const struct channel_record *r, const struct property *
 {
 	bool given = r->given & 1u << p->limit && value_sound(p, r->limit[p->limit]);
 	return given ? r->limit[p->limit] : default_of(p, r->kind);
+}
+
+uint16_t lanes_of(const struct channel_record *r)
+{
+	return r->kind == LMQ_STREAM ? (uint16_t)limit_of(r, LIMIT_PARTITIONS) : 1;
 }
 
 uint64_t limit_of(const struct channel_record *r, enum limit l)

@@ -34,8 +34,19 @@ int lmq_reason_parse(const char *text, enum lmq_reason *reason)
 
 /* ---- leases ------------------------------------------------------------------------------- */
 
-/* Digits up to most, and the byte end behind them; NULL, or what follows that byte. */
-static const char *scan_number(const char *text, uint64_t most, char end, uint64_t *number)
+/* A name that ends at one of these bytes; what follows is that byte. */
+static const char *scan_name(const char *text, const char *ends, char name[LMQ_NAME_MAX + 1])
+{
+	size_t n = strcspn(text, ends);
+	if (n > LMQ_NAME_MAX || !text[n])
+		return NULL;
+	memcpy(name, text, n);
+	name[n] = '\0';
+	return lmq_name_valid(name) ? text + n : NULL;
+}
+
+/* Digits up to most; what follows them. NULL. */
+static const char *scan_number(const char *text, uint64_t most, uint64_t *number)
 {
 	const char *p = text;
 	*number = 0;
@@ -45,31 +56,25 @@ static const char *scan_number(const char *text, uint64_t most, char end, uint64
 			return NULL;
 		*number = *number * 10 + digit;
 	}
-	return p > text && *p == end ? p + 1 : NULL;
+	return p > text ? p : NULL;
 }
 
-/* The name, and what follows the ":" or "/" behind it. */
-static const char *scan_name(const char *text, char name[LMQ_NAME_MAX + 1])
-{
-	size_t n = strcspn(text, ":/");
-	if (n > LMQ_NAME_MAX || !text[n])
-		return NULL;
-	memcpy(name, text, n);
-	name[n] = '\0';
-	return lmq_name_valid(name) ? text + n + 1 : NULL;
-}
-
-int lmq_lease_parse(const char *text, char *name, struct lmq_lease *lease)
+int lmq_lease_parse(const char *text, char names[LMQ_LEASE_NAMES], struct lmq_lease *lease)
 {
 	uint64_t partition = 0, offset, attempt;
-	const char *p = scan_name(text, name);
-	if (p && p[-1] == '/')
-		p = scan_number(p, UINT32_MAX, ':', &partition);
-	p = p ? scan_number(p, INT64_MAX, ':', &offset) : NULL;
-	p = p ? scan_number(p, UINT32_MAX, '\0', &attempt) : NULL;
-	if (!p || attempt == 0)
+	char *group = names + LMQ_NAME_MAX + 1;
+	const char *p = scan_name(text, ":/@", names);
+	*group = '\0';
+	if (p && *p == '/')
+		p = scan_number(p + 1, UINT32_MAX, &partition);
+	if (p && *p == '@')
+		p = scan_name(p + 1, ":", group);
+	p = p && *p == ':' ? scan_number(p + 1, INT64_MAX, &offset) : NULL;
+	p = p && *p == ':' ? scan_number(p + 1, UINT32_MAX, &attempt) : NULL;
+	if (!p || *p || attempt == 0)
 		return LMQ_EINVAL;
-	lease->channel = name;
+	lease->channel = names;
+	lease->group = *group ? group : NULL;
 	lease->partition = (uint32_t)partition;
 	lease->offset = offset;
 	lease->attempt = (uint32_t)attempt;

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Receivers: hold what was claimed (claim.c), hand it out, give it back.
+ * Receivers: hold what was claimed (claim.c, hand.c), and hand it out.
  *
- * The locks on messages tell other processes that they are taken; the roster tells them by whom, and which of them
- * are being delivered. When this process dies the kernel gives the locks back, and whoever takes one of these
- * messages next finds the trace in the roster and counts the attempt. So a trace is laid before a message is
- * handed out, and taken away before its lock is given back.
+ * A receiver takes from the lanes of its channel: queues and topics have one, streams one for each partition. They
+ * share a snapshot and its cursor, which is in one lane at a time; what was claimed is one list for all.
  */
 #include "receiver.h"
 
@@ -31,6 +29,33 @@ static int check_options(lmq_channel *c, const struct lmq_receiver_options *o)
 	return c->kind != LMQ_QUEUE ? group_open(c, o) : 0;
 }
 
+static int lanes_open(lmq_receiver *r, int64_t partition)
+{
+	r->lane_count = r->queue->lanes;
+	if (partition < 0 || partition > r->lane_count)
+		return fail(r->queue->store, LMQ_EINVAL, "%s: there is no partition %lld", r->queue->name,
+			(long long)partition - 1);
+	r->only = r->lane_count > 1 ? partition - 1 : -1;
+	r->lanes = calloc(r->lane_count, sizeof *r->lanes);
+	if (!r->lanes)
+		return receiver_no_memory(r);
+	r->lane = r->lanes;
+	for (uint16_t i = 0; i < r->lane_count; i++) {
+		log_cursor_init(&r->lanes[i].cursor, &r->snapshot, r->queue->id, i);
+		r->lanes[i].due = INT64_MAX;
+		r->lanes[i].owned = r->lane_count == 1;
+	}
+	return 0;
+}
+
+static void set_consumer(lmq_receiver *r, const char *consumer)
+{
+	if (consumer)
+		snprintf(r->consumer, sizeof r->consumer, "%s", consumer);
+	else
+		snprintf(r->consumer, sizeof r->consumer, "pid %ld", (long)getpid());
+}
+
 int lmq_receiver_open(lmq_channel *c, const struct lmq_receiver_options *options, lmq_receiver **receiver)
 {
 	static const struct lmq_receiver_options none = { .size = sizeof none };
@@ -44,40 +69,37 @@ int lmq_receiver_open(lmq_channel *c, const struct lmq_receiver_options *options
 	r = calloc(1, sizeof *r);
 	if (!r)
 		return fail(c->store, LMQ_ENOMEM, "%s: out of memory", c->name);
-	rc = lease_open(c->store, &r->fd);
-	if (rc != 0) {
-		free(r);
-		return rc;
-	}
 	r->queue = c;
 	r->filter = o->filter;
 	r->explicit_begin = o->flags & LMQ_EXPLICIT_BEGIN;
-	r->slot = -1;
-	r->due = INT64_MAX;
+	r->fd = r->slot = r->tracer = -1;
 	snprintf(r->group_name, sizeof r->group_name, "%s", o->group ? o->group : "");
-	if (o->consumer)
-		snprintf(r->consumer, sizeof r->consumer, "%s", o->consumer);
-	else
-		snprintf(r->consumer, sizeof r->consumer, "pid %ld", (long)getpid());
+	set_consumer(r, o->consumer);
 	snapshot_init(c->store, &r->snapshot);
-	log_cursor_init(&r->cursor, &r->snapshot, c->id, 0);
-	*receiver = r;
-	return 0;
+	rc = lanes_open(r, o->size > offsetof(struct lmq_receiver_options, partition) ? o->partition : 0);
+	if (rc == 0)
+		rc = lease_open(c->store, &r->fd);
+	if (rc == 0)
+		*receiver = r;
+	else
+		lmq_receiver_close(r);
+	return rc;
 }
 
 void lmq_receiver_close(lmq_receiver *r)
 {
 	if (!r)
 		return;
-	if (r->queue->store->pid == getpid()) {
+	if (r->fd >= 0 && r->queue->store->pid == getpid()) {
 		lmq_receiver_release(r);
-		roster_leave(r->queue->store, r->fd, r->slot);
-		for (size_t i = 0; i < r->work_count; i++)
-			roster_leave(r->queue->store, r->fd, r->works[i].slot);
+		member_leave(r);
 	}
 	snapshot_close(&r->snapshot);
-	log_cursor_close(&r->cursor);
-	close(r->fd);
+	for (uint16_t i = 0; r->lanes && i < r->lane_count; i++)
+		log_cursor_close(&r->lanes[i].cursor);
+	if (r->fd >= 0)
+		close(r->fd);
+	free(r->lanes);
 	free(r->works);
 	free(r->runs);
 	free(r);
@@ -90,212 +112,47 @@ lmq_channel *receiver_channel(lmq_receiver *r)
 
 uint32_t receiver_space(lmq_receiver *r)
 {
-	return r->group.space ? r->group.space : r->queue->id;
+	return r->lanes[0].group.space ? r->lanes[0].group.space : r->queue->id;
 }
 
 int64_t receiver_due(lmq_receiver *r)
 {
-	return r->due;
+	int64_t due = INT64_MAX;
+	for (uint16_t i = 0; i < r->lane_count; i++)
+		if (r->lanes[i].owned && r->lanes[i].due < due)
+			due = r->lanes[i].due;
+	return due;
 }
 
-/* ---- the roster --------------------------------------------------------------------------- */
-
-static void trace_clear(lmq_receiver *r, int slot)
+void receiver_stir(lmq_receiver *r)
 {
-	roster_begin(r->queue->store, slot, 0, 0, 0);
+	member_balance(r, false);
 }
 
-/* Before the message is handed out. Consecutive ones of a run are one trace. */
-static void trace(lmq_receiver *r, uint64_t offset, uint32_t attempt)
+uint64_t lmq_receiver_missed(const lmq_receiver *r)
 {
-	lmq_store *s = r->queue->store;
-	if (r->told.end == offset && r->told.first < r->told.end && r->runs[r->at].first < offset)
-		roster_extend(s, r->slot, offset + 1);
-	else
-		roster_begin(s, r->slot, r->told.first = offset, offset + 1, attempt);
-	r->told.end = offset + 1;
+	return r->missed;
 }
 
-/* An idle slot among those taken for begun work, or a new one; NULL: no memory. */
-static struct work *work_idle(lmq_receiver *r)
+uint16_t lane_number(const lmq_receiver *r, const struct lane *l)
 {
-	for (size_t i = 0; i < r->work_count; i++)
-		if (r->works[i].first == r->works[i].end)
-			return &r->works[i];
-	if (r->work_count == r->work_room) {
-		size_t room = r->work_room ? 2 * r->work_room : 4;
-		struct work *more = realloc(r->works, room * sizeof *more);
-		if (!more)
-			return NULL;
-		r->works = more;
-		r->work_room = room;
-	}
-	r->works[r->work_count] = (struct work){ 0, 0, roster_join(r->queue->store, r->fd, ROSTER_RECEIVER,
-		receiver_space(r), r->consumer) };
-	return &r->works[r->work_count++];
+	return (uint16_t)(l - r->lanes);
 }
 
-void lmq_receiver_begin(lmq_receiver *r, uint64_t offset, uint64_t count, uint32_t attempt)
+void receiver_turn(lmq_receiver *r, struct lane *l)
 {
-	struct work *w = work_idle(r);
-	if (!w)
-		return;	/* a crash would not be counted */
-	w->first = offset;
-	w->end = offset + count;
-	roster_begin(r->queue->store, w->slot, w->first, w->end, attempt);
+	r->lane = l;
+	l->cursor.placed = false;
 }
 
-/* Takes the traces of [first, end) away. A work is settled or returned as a whole, or its rest is not traced. */
-static void untrace(lmq_receiver *r, uint64_t first, uint64_t end)
+int receiver_gone(lmq_receiver *r)
 {
-	for (size_t i = 0; i < r->work_count; i++) {
-		struct work *w = &r->works[i];
-		if (w->first < end && first < w->end) {
-			trace_clear(r, w->slot);
-			w->first = w->end = 0;
-		}
-	}
-	if (r->told.first < end && first < r->told.end) {
-		trace_clear(r, r->slot);
-		r->told = (struct run){ 0, 0 };
-	}
-}
-
-/* ---- what is held -------------------------------------------------------------------------- */
-
-void receiver_give(lmq_receiver *r, uint64_t first, uint64_t end)
-{
-	lease_give(r->fd, r->group.space, &(struct run){ first, end });
-}
-
-bool receiver_has(const lmq_receiver *r, uint64_t first, uint64_t end)
-{
-	while (first < end) {
-		uint64_t before = first;
-		for (size_t i = 0; i < r->run_count; i++)
-			if (r->runs[i].first <= first && first < r->runs[i].end && !r->runs[i].leased)
-				first = r->runs[i].end;
-		if (first == before)
-			return false;
-	}
-	return true;
-}
-
-/* Makes room for a run behind the i-th. */
-static bool insert_behind(lmq_receiver *r, size_t i, const struct claimed *c)
-{
-	if (r->run_count == r->run_room) {
-		size_t room = r->run_room ? 2 * r->run_room : 4;
-		struct claimed *more = realloc(r->runs, room * sizeof *more);
-		if (!more)
-			return false;
-		r->runs = more;
-		r->run_room = room;
-	}
-	memmove(r->runs + i + 2, r->runs + i + 1, (r->run_count - i - 1) * sizeof *r->runs);
-	r->runs[i + 1] = *c;
-	r->run_count++;
-	r->fresh += r->fresh > i;
-	/* What was to be handed out next may lie in the second half. */
-	r->at += r->at > i || (r->at == i && r->next >= c->first);
-	return true;
-}
-
-static bool forget_part(lmq_receiver *r, size_t i, uint64_t first, uint64_t end)
-{
-	struct claimed *c = &r->runs[i], rest = *c;
-	bool leased = c->leased;
-	if (first < c->first)
-		first = c->first;
-	if (end > c->end)
-		end = c->end;
-	rest.first = end;
-	if (first > c->first && end < c->end && !insert_behind(r, i, &rest))
-		return false;
-	c = &r->runs[i];
-	if (first > c->first)
-		c->end = first;
-	else
-		c->first = end;
-	if (!leased)
-		receiver_give(r, first, end);
-	return true;
-}
-
-bool receiver_forget(lmq_receiver *r, uint64_t first, uint64_t end)
-{
-	bool good = true;
-	untrace(r, first, end);
-	for (size_t i = 0; i < r->run_count; i++)
-		if (r->runs[i].first < end && first < r->runs[i].end)
-			good = forget_part(r, i, first, end) && good;
-	return good;
-}
-
-void receiver_tidy(lmq_receiver *r)
-{
-	size_t kept = 0, fresh = r->fresh, at = r->at;
-	for (size_t i = 0; i < r->run_count; i++) {
-		bool empty = r->runs[i].first >= r->runs[i].end;
-		if (empty && i == r->at)
-			r->next = r->checked = 0;	/* the next run may lie anywhere */
-		fresh -= empty && i < r->fresh;
-		at -= empty && i < r->at;
-		if (!empty)
-			r->runs[kept++] = r->runs[i];
-	}
-	r->run_count = kept;
-	r->fresh = fresh;
-	r->at = at;
-	roster_holding(r->queue->store, r->slot, kept > 0);
-}
-
-void receiver_forget_leased(lmq_receiver *r)
-{
-	for (size_t i = 0; i < r->run_count; i++)
-		if (r->runs[i].leased)
-			r->runs[i].first = r->runs[i].end;
-	receiver_tidy(r);
-}
-
-bool receiver_part(const lmq_receiver *r, size_t *i, size_t *count, struct run *part)
-{
-	const struct claimed *c;
-	while (*i < r->run_count && r->runs[*i].leased)
-		++*i;
-	if (*i >= r->run_count || *count == 0)
-		return false;
-	c = &r->runs[(*i)++];
-	*part = (struct run){ c->first, c->end - c->first > *count ? c->first + *count : c->end };
-	*count -= (size_t)(part->end - part->first);
-	return true;
-}
-
-void receiver_wake(lmq_receiver *r)
-{
-	notify_wake(notify_channel(r->queue->store, r->queue->id));
-	notify_wake(&r->queue->store->control->any);
-}
-
-void lmq_receiver_release(lmq_receiver *r)
-{
-	bool any = r->run_count > 0;
-	for (size_t i = 0; i < r->run_count; i++) {
-		untrace(r, r->runs[i].first, r->runs[i].end);
-		if (!r->runs[i].leased)
-			receiver_give(r, r->runs[i].first, r->runs[i].end);
-	}
-	r->run_count = r->fresh = r->at = 0;
-	roster_holding(r->queue->store, r->slot, false);
-	if (any)
-		receiver_wake(r);
-}
-
-void lmq_receiver_return(lmq_receiver *r, uint64_t offset, uint64_t count)
-{
-	receiver_forget(r, offset, offset + count);
-	receiver_tidy(r);
-	receiver_wake(r);
+	struct channel_record record;
+	int rc = channel_record(r->queue, r->snapshot.mdb, &record);
+	if (rc == 0 && r->group_name[0])
+		return fail(r->queue->store, LMQ_EGONE, "%s: the group '%s' was removed", r->queue->name,
+			r->group_name);
+	return rc == 0 ? channel_gone(r->queue) : rc;
 }
 
 /* ---- handing out --------------------------------------------------------------------------- */
@@ -312,37 +169,46 @@ static bool place(lmq_receiver *r)
 	return false;
 }
 
+/* The messages up to there are not to be had any more. */
+static int skip(lmq_receiver *r, uint64_t until)
+{
+	if (!receiver_forget(r, r->runs[r->at].lane, r->next, until))
+		return receiver_no_memory(r);
+	receiver_tidy(r);
+	return 0;
+}
+
 /*
  * Claimed messages that turn out to be settled leave the claim: their last receiver was killed in the instant in
  * which its settling became true, and the claim was made before anybody could see that (claim.c). Looked at
- * whenever the snapshot is a new one.
+ * whenever the snapshot is a new one. In a topic or stream they may also have been dropped meanwhile.
  */
 static int skip_settled(lmq_receiver *r)
 {
 	struct claimed *c = &r->runs[r->at];
+	struct lane *l = r->lane;
+	struct group_record group;
 	struct run_record found;
 	uint64_t until;
 	int rc;
 	if (r->checked == r->snapshot.serial)
 		return 0;
-	r->cursor.placed = false;
-	rc = get_group(r->queue->store, r->snapshot.mdb, r->queue->id, 0, r->group_name, &r->group);
-	if (rc == LMQ_END)
-		return channel_gone(r->queue);
+	l->cursor.placed = false;
+	rc = get_group(r->queue->store, r->snapshot.mdb, r->queue->id, c->lane, r->group_name, &group);
+	if (rc == LMQ_END || (rc == 0 && group.space != l->group.space))
+		return receiver_gone(r);
 	if (rc == 0)
-		rc = group_run(r->queue->store, r->snapshot.cursor, &r->group, r->cursor.head.end, r->next, &found);
+		l->group = group;
+	if (rc == 0)
+		rc = group_run(r->queue->store, r->snapshot.cursor, &l->group, l->cursor.head.end, r->next, &found);
 	if (rc != 0 && rc != LMQ_END)
 		return rc;
 	until = rc == LMQ_END || found.first > c->end ? c->end : found.first;
-	if (r->group_name[0] && until < r->cursor.head.first)
-		until = r->cursor.head.first < c->end ? r->cursor.head.first : c->end;
-	if (until > r->next) {
-		if (!receiver_forget(r, r->next, until))
-			return receiver_no_memory(r);
-		receiver_tidy(r);
-	} else {
-		r->checked = r->snapshot.serial;
-	}
+	if (r->group_name[0] && until < l->cursor.head.first)
+		until = l->cursor.head.first < c->end ? l->cursor.head.first : c->end;
+	if (until > r->next)
+		return skip(r, until);
+	r->checked = r->snapshot.serial;
 	return 0;
 }
 
@@ -353,7 +219,9 @@ static int advance(lmq_receiver *r)
 	while (rc == 0) {
 		if (!place(r))
 			return LMQ_END;
-		rc = log_refresh(&r->cursor);
+		if (r->lane != &r->lanes[r->runs[r->at].lane])
+			receiver_turn(r, &r->lanes[r->runs[r->at].lane]);
+		rc = log_refresh(&r->lane->cursor);
 		if (rc == LMQ_END)
 			return channel_gone(r->queue);
 		if (rc == 0 && r->checked == r->snapshot.serial)
@@ -364,27 +232,45 @@ static int advance(lmq_receiver *r)
 	return rc;
 }
 
+/* The record of the next message. Compaction may have taken it since it was claimed. */
+static int next_record(lmq_receiver *r, struct record *record)
+{
+	for (;;) {
+		struct log_cursor *c;
+		int rc = advance(r);
+		if (rc != 0)
+			return rc;
+		c = &r->lane->cursor;
+		if (c->offset != r->next || !c->placed)
+			log_seek(c, r->next);
+		rc = log_next(c, record);
+		if (rc == 0 && record->offset == r->next)
+			return 0;
+		if (rc != 0 && rc != LMQ_END)
+			return rc;
+		if (r->queue->kind == LMQ_QUEUE)
+			return fail_damaged(r->queue->store, "a claimed message is missing");
+		rc = skip(r, rc == 0 && record->offset < r->runs[r->at].end ? record->offset : r->runs[r->at].end);
+		if (rc != 0)
+			return rc;
+	}
+}
+
 int lmq_receiver_next(lmq_receiver *r, struct lmq_message *m)
 {
 	struct record record;
 	const struct claimed *c;
-	int rc = advance(r);
+	int rc = next_record(r, &record);
+	if (rc == 0)
+		rc = log_message(&r->lane->cursor, &record, m, &r->decoded, &r->blob);
 	if (rc != 0)
 		return rc;
 	c = &r->runs[r->at];
-	if (r->cursor.offset != r->next || !r->cursor.placed)
-		log_seek(&r->cursor, r->next);
-	rc = log_next(&r->cursor, &record);
-	if (rc == LMQ_END || (rc == 0 && record.offset != r->next))
-		return fail_damaged(r->queue->store, "a claimed message is missing");
-	if (rc == 0)
-		rc = log_message(&r->cursor, &record, m, &r->decoded, &r->blob);
-	if (rc != 0)
-		return rc;
+	m->partition = c->lane;
 	m->attempt = c->leased ? c->attempts : c->attempts + 1;
 	m->delivery = m->attempt + c->returned;
 	if (!r->explicit_begin && !c->leased)
-		trace(r, r->next, m->attempt);
+		receiver_trace(r, r->next, m->attempt);
 	r->body = m->body;
 	r->next++;
 	return 0;

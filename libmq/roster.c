@@ -91,6 +91,18 @@ static bool own(const lmq_store *s, int slot)
 	return s->roster_own[slot / 64] >> slot % 64 & 1;
 }
 
+/* Whether the slot tells what is being delivered. */
+static bool tells(const struct roster_slot *r)
+{
+	return GET(r->kind) == ROSTER_RECEIVER || GET(r->kind) == ROSTER_WORK;
+}
+
+/* Whether it stands for a receiver, and not only for a work of one. */
+static bool receives(const struct roster_slot *r)
+{
+	return GET(r->kind) == ROSTER_RECEIVER || GET(r->kind) == ROSTER_MEMBER;
+}
+
 /* FINISHED: nothing is lost with it. */
 static bool fits(lmq_store *s, int slot, enum fitness fitness)
 {
@@ -99,7 +111,7 @@ static bool fits(lmq_store *s, int slot, enum fitness fitness)
 		return false;
 	if (fitness == FREE)
 		return !used(s->control, slot);
-	return fitness == ANY || GET(r->kind) != ROSTER_RECEIVER || GET(r->end) <= GET(r->first);
+	return fitness == ANY || !tells(r) || GET(r->end) <= GET(r->first);
 }
 
 /* Takes the byte of a slot that fits, of which another may have become the owner before we are. */
@@ -170,7 +182,7 @@ int roster_join(lmq_store *s, int fd, enum roster_kind kind, uint32_t space, con
 	SET(r->holding, 0);
 	SET(r->since, lmq_now());
 	/* A sender gets its own when it begins to wait; a receiver's tells it from the slot's next owner. */
-	SET(r->ticket, kind == ROSTER_RECEIVER ? ticket : 0);
+	SET(r->ticket, kind != ROSTER_SENDER ? ticket : 0);
 	SET(r->pid, (uint32_t)s->pid);
 	SET(r->space, space);
 	memset(r->name, 0, sizeof r->name);
@@ -223,6 +235,32 @@ void roster_holding(lmq_store *s, int slot, bool holding)
 	SET(r->holding, holding);
 }
 
+void roster_turn(lmq_store *s, int slot, uint32_t space)
+{
+	struct roster_slot *r = slot_at(s, slot);
+	if (!r)
+		return;
+	SET(r->end, 0);
+	SET(r->space, space);
+}
+
+/* Members deliver nothing under their slots: the same words tell of their partitions. */
+void roster_wants(lmq_store *s, int slot, uint32_t wants)
+{
+	struct roster_slot *r = slot_at(s, slot);
+	if (r)
+		SET(r->attempt, wants);
+}
+
+void roster_lanes(lmq_store *s, int slot, const uint64_t lanes[2])
+{
+	struct roster_slot *r = slot_at(s, slot);
+	if (!r)
+		return;
+	SET(r->first, lanes[0]);
+	SET(r->end, lanes[1]);
+}
+
 uint64_t roster_ticket(lmq_store *s, int slot)
 {
 	struct roster_slot *r = slot_at(s, slot);
@@ -239,7 +277,7 @@ uint64_t roster_ticket(lmq_store *s, int slot)
 /* Whether it is a receiver of the space that delivers a part of [first, end). */
 static bool delivers(const struct roster_slot *r, uint32_t space, uint64_t first, uint64_t end)
 {
-	return GET(r->kind) == ROSTER_RECEIVER && GET(r->space) == space && GET(r->end) > first &&
+	return tells(r) && GET(r->space) == space && GET(r->end) > first &&
 		GET(r->first) < end && GET(r->first) < GET(r->end);
 }
 
@@ -263,8 +301,14 @@ bool roster_dead(lmq_store *s, uint32_t space, uint64_t first, uint64_t end, int
 void roster_clear(lmq_store *s, int slot)
 {
 	const struct roster_slot *r = slot_at(s, slot);
-	if (r && GET(r->kind) == ROSTER_RECEIVER && range_lock(s->control_fd, ROSTER_LOCK + slot, 1) == 0)
+	if (r && tells(r) && range_lock(s->control_fd, ROSTER_LOCK + slot, 1) == 0)
 		vacate(s, s->control_fd, slot);
+}
+
+static void read_name(const struct roster_slot *r, char name[64])
+{
+	memcpy(name, r->name, sizeof r->name);
+	name[sizeof r->name - 1] = '\0';
 }
 
 bool roster_holder(lmq_store *s, uint32_t space, uint64_t offset, char *name, int64_t *since,
@@ -274,8 +318,7 @@ bool roster_holder(lmq_store *s, uint32_t space, uint64_t offset, char *name, in
 		struct roster_slot *r = slot_at(s, slot);
 		if (!delivers(r, space, offset, offset + 1) || !roster_alive(s, slot))
 			continue;
-		memcpy(name, r->name, sizeof r->name);
-		name[sizeof r->name - 1] = '\0';
+		read_name(r, name);
 		*since = GET(r->since);
 		*attempt = GET(r->attempt);
 		/* It may have gone on to others meanwhile. */
@@ -289,9 +332,7 @@ bool roster_next(lmq_store *s, uint32_t space, int from, struct roster_mark *mar
 {
 	for (int slot = from; (slot = next_used(s->control, slot)) >= 0; slot++) {
 		const struct roster_slot *r = slot_at(s, slot);
-		if (own(s, slot) || GET(r->kind) != ROSTER_RECEIVER || GET(r->space) != space)
-			continue;
-		if (GET(r->holding) == 0)
+		if (own(s, slot) || !receives(r) || GET(r->space) != space || GET(r->holding) == 0)
 			continue;
 		*mark = (struct roster_mark){ slot, (pid_t)GET(r->pid), GET(r->ticket) };
 		return true;
@@ -299,11 +340,45 @@ bool roster_next(lmq_store *s, uint32_t space, int from, struct roster_mark *mar
 	return false;
 }
 
+bool roster_member(lmq_store *s, uint32_t space, int from, struct roster_member *m)
+{
+	for (int slot = from; (slot = next_used(s->control, slot)) >= 0; slot++) {
+		const struct roster_slot *r = slot_at(s, slot);
+		if (GET(r->kind) != ROSTER_MEMBER || GET(r->space) != space)
+			continue;
+		*m = (struct roster_member){ .slot = slot, .ticket = GET(r->ticket), .wants = GET(r->attempt),
+			.lanes = { GET(r->first), GET(r->end) } };
+		return true;
+	}
+	return false;
+}
+
+uint64_t roster_ticket_of(lmq_store *s, int slot)
+{
+	const struct roster_slot *r = slot_at(s, slot);
+	return r ? GET(r->ticket) : 0;
+}
+
+uint32_t roster_count(lmq_store *s, uint32_t space, int lane, char name[64])
+{
+	uint32_t count = 0;
+	name[0] = '\0';
+	for (int slot = -1; (slot = next_used(s->control, slot + 1)) >= 0;) {
+		const struct roster_slot *r = slot_at(s, slot);
+		uint64_t bits = lane < 64 ? GET(r->first) : GET(r->end);
+		if (!receives(r) || GET(r->space) != space || !roster_alive(s, slot))
+			continue;
+		count++;
+		if (GET(r->kind) == ROSTER_MEMBER && lane >= 0 && bits >> lane % 64 & 1)
+			read_name(r, name);
+	}
+	return count;
+}
+
 bool roster_stays(lmq_store *s, const struct roster_mark *mark)
 {
 	const struct roster_slot *r = slot_at(s, mark->slot);
-	return used(s->control, mark->slot) && GET(r->kind) == ROSTER_RECEIVER &&
-		GET(r->ticket) == mark->ticket;
+	return used(s->control, mark->slot) && receives(r) && GET(r->ticket) == mark->ticket;
 }
 
 bool roster_before(lmq_store *s, uint32_t space, uint64_t ticket)

@@ -165,18 +165,11 @@ int chain_delete(struct txn *t, uint32_t space, uint64_t hash, uint64_t offset)
 int chain_first(struct txn *t, uint32_t space, uint64_t hash, uint64_t *offset)
 {
 	struct key k = key_chain(space, hash, 0), found;
-	MDB_val key = { k.size, k.bytes }, value;
-	MDB_cursor *cursor;
-	int rc = mdb_cursor_open(t->mdb, t->store->table, &cursor);
+	int rc = find_key(t, &k, CHAIN_PREFIX, &found, NULL);
 	if (rc != 0)
-		return fail_lmdb(t->store, t->store->path, rc);
-	rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	if (rc == 0 && !key_under(&key, &k, CHAIN_PREFIX, CHAIN_KEY, &found))
-		rc = MDB_NOTFOUND;
-	if (rc == 0)
-		*offset = get64(found.bytes + CHAIN_PREFIX);
-	mdb_cursor_close(cursor);
-	if (rc == MDB_NOTFOUND)
-		return LMQ_END;
-	return rc == 0 ? 0 : fail_lmdb(t->store, t->store->path, rc);
+		return rc;
+	if (found.size != CHAIN_KEY)
+		return fail_damaged(t->store, "an index of messages");
+	*offset = get64(found.bytes + CHAIN_PREFIX);
+	return 0;
 }

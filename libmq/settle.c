@@ -12,15 +12,29 @@
 #include <stdio.h>
 #include <string.h>
 
-struct slip {			/* one lease of a call; sorted by channel and offset */
+struct slip {			/* one lease of a call; sorted by channel, group, partition and offset */
 	struct lmq_lease *lease;
 	size_t order;
 };
 
+static int compare_names(const char *a, const char *b)
+{
+	return a == b ? 0 : !a ? -1 : !b ? 1 : strcmp(a, b);
+}
+
+/* Whether they are of the same queue, or group and partition: 0. */
+static int compare_places(const struct lmq_lease *a, const struct lmq_lease *b)
+{
+	int c = compare_names(a->channel, b->channel);
+	if (c == 0)
+		c = compare_names(a->group, b->group);
+	return c != 0 ? c : a->partition < b->partition ? -1 : a->partition > b->partition;
+}
+
 static int compare(const void *a, const void *b)
 {
 	const struct slip *x = a, *y = b;
-	int c = x->lease->channel == y->lease->channel ? 0 : strcmp(x->lease->channel, y->lease->channel);
+	int c = compare_places(x->lease, y->lease);
 	if (c != 0)
 		return c;
 	if (x->lease->offset != y->lease->offset)
@@ -41,7 +55,7 @@ static void lost(struct slip *s, size_t count, const char *why)
 static bool same_fate(const struct lmq_lease *a, const struct lmq_lease *b)
 {
 	return a->outcome == b->outcome && a->attempt == b->attempt && a->delay == b->delay &&
-		a->error.data == b->error.data && a->error.size == b->error.size && a->partition == b->partition;
+		a->error.data == b->error.data && a->error.size == b->error.size;
 }
 
 /* How many slips from s on are consecutive messages with the same fate. */
@@ -156,20 +170,32 @@ static int settle_queue(struct queue *q, struct slip *s, size_t count)
 
 /* ---- all queues ---------------------------------------------------------------------------- */
 
-static int settle_channel(struct txn *t, struct slip *s, size_t count)
+static int refuse(struct slip *s, size_t count, int status)
 {
-	const char *name = s[0].lease->channel;
+	for (size_t i = 0; i < count; i++)
+		s[i].lease->status = status;
+	return 0;
+}
+
+/* Leases of one queue, or of one partition of a group. */
+static int settle_place(struct txn *t, struct slip *s, size_t count)
+{
+	const struct lmq_lease *l = s[0].lease;
 	struct channel_record record;
 	struct queue q;
 	uint32_t id;
-	int rc = find_channel(t->store, t->mdb, name, &id, &record);
-	if (rc == LMQ_END || (rc == 0 && record.kind != LMQ_QUEUE)) {
-		for (size_t i = 0; i < count; i++)
-			s[i].lease->status = rc == 0 ? LMQ_EKIND : LMQ_ENOENT;
+	int rc = find_channel(t->store, t->mdb, l->channel, &id, &record);
+	if (rc != 0)
+		return rc == LMQ_END ? refuse(s, count, LMQ_ENOENT) : rc;
+	if ((record.kind == LMQ_QUEUE) != (l->group == NULL))
+		return refuse(s, count, LMQ_EKIND);
+	if (l->partition >= lanes_of(&record)) {
+		lost(s, count, "there is no such partition");
 		return 0;
 	}
-	if (rc == 0)
-		rc = queue_load(t, id, "", &q);
+	rc = queue_load(t, id, (uint16_t)l->partition, l->group ? l->group : "", &q);
+	if (rc == LMQ_END)
+		return refuse(s, count, LMQ_ENOENT);
 	return rc == 0 ? settle_queue(&q, s, count) : rc;
 }
 
@@ -177,9 +203,9 @@ static int settle_all(struct txn *t, struct slip *s, size_t count)
 {
 	int rc = 0;
 	for (size_t i = 0, n; rc == 0 && i < count; i += n) {
-		for (n = 1; i + n < count && strcmp(s[i + n].lease->channel, s[i].lease->channel) == 0; n++)
+		for (n = 1; i + n < count && compare_places(s[i + n].lease, s[i].lease) == 0; n++)
 			;
-		rc = settle_channel(t, s + i, n);
+		rc = settle_place(t, s + i, n);
 	}
 	return rc;
 }

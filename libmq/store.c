@@ -128,6 +128,28 @@ static bool region_void(lmq_store *s)
 	return false;
 }
 
+/*
+ * The store becomes one of the present format, whose records may be written from now on: older programs must not
+ * meet them. One byte of the marker, while nobody has the store open. Under the gate.
+ */
+static int marker_upgrade(lmq_store *s)
+{
+	int fd, rc = 0;
+	if (control_in_use(s)) {
+		fail(s, LMQ_EBUSY, "%s: the store is in use, and has to be brought to a new format first", s->path);
+		fail_hint(s, "end the programs that use it, then try again");
+		return LMQ_EBUSY;
+	}
+	fd = openat(s->directory, MARKER_NAME, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return fail_errno(s, s->path, errno);
+	if (pwrite(fd, &(char){ '0' + FORMAT_VERSION }, 1, sizeof MARKER_TEXT - 1) != 1 || fdatasync(fd) != 0)
+		rc = fail_errno(s, s->path, errno);
+	close(fd);
+	s->outdated = rc != 0;
+	return rc;
+}
+
 int environment_open(lmq_store *s)
 {
 	int dead, rc = gate_lock(s);
@@ -137,6 +159,8 @@ int environment_open(lmq_store *s)
 		rc = control_open(s);
 	if (rc == 0)
 		rc = inspect_data(s);
+	if (rc == 0 && s->outdated && !s->read_only)
+		rc = marker_upgrade(s);
 	if (rc == 0) {
 		s->generation = atomic_load(&s->control->generation);
 		rc = region_void(s) ? EAGAIN : environment_map(s);
@@ -222,13 +246,14 @@ static int marker_check(lmq_store *s)
 	text[n] = '\0';
 	if (sscanf(text, MARKER_TEXT "%u\n", &version) != 1)
 		return fail_damaged(s, MARKER_NAME " is not a marker of a store");
-	if (version != FORMAT_VERSION) {
+	if (version < FORMAT_OLDEST || version > FORMAT_VERSION) {
 		fail(s, LMQ_EFORMAT, "%s: a store of format %u; this program knows format %d", s->path, version,
 			FORMAT_VERSION);
 		fail_hint(s, version > FORMAT_VERSION ? "use a newer version of the mq tools" :
 			"drain it with the version of the mq tools that made it");
 		return LMQ_EFORMAT;
 	}
+	s->outdated = version < FORMAT_VERSION;
 	return 0;
 }
 
@@ -322,6 +347,8 @@ void lmq_store_close(lmq_store *s)
 	if (s->pid == getpid())
 		environment_close(s);
 	list_remove(s);
+	if (s->routes)
+		s->routes_free(s->routes);
 	if (s->handling_fd >= 0)
 		close(s->handling_fd);
 	control_close(s);

@@ -15,31 +15,11 @@ enum {
 	STEP_PARTS = 128,	/* 64 Ki messages */
 };
 
-/* The first key at or behind from, if it has the prefix. */
-static int next_key(struct txn *t, const struct key *from, const struct key *prefix, size_t size, struct key *found)
-{
-	MDB_val key = { from->size, (void *)from->bytes }, value;
-	MDB_cursor *cursor;
-	int rc = mdb_cursor_open(t->mdb, t->store->table, &cursor);
-	if (rc != 0)
-		return fail_lmdb(t->store, t->store->path, rc);
-	rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	if (rc == MDB_NOTFOUND || (rc == 0 && (key.mv_size < size || key.mv_size > KEY_MAX ||
-			memcmp(key.mv_data, prefix->bytes, size) != 0)))
-		rc = LMQ_END;
-	if (rc == 0) {
-		memcpy(found->bytes, key.mv_data, key.mv_size);
-		found->size = key.mv_size;
-	}
-	mdb_cursor_close(cursor);
-	return rc == 0 || rc == LMQ_END ? rc : fail_lmdb(t->store, t->store->path, rc);
-}
-
 static int first_key(struct txn *t, const struct key *prefix, size_t size, struct key *found)
 {
 	struct key from = *prefix;
 	from.size = size;
-	return next_key(t, &from, prefix, size, found);
+	return find_key(t, &from, size, found, NULL);
 }
 
 /* Deletes keys with the prefix. LMQ_END when none is left. */
@@ -107,24 +87,31 @@ static int sweep_queue_log(struct txn *t, uint32_t id, struct head_record *head,
 }
 
 /* By the log's own drop, which hands large bodies over. */
-static int sweep_log(struct txn *t, uint32_t id, struct head_record *head, unsigned *budget)
+static int sweep_log(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, unsigned *budget)
 {
-	struct key blocks = key_block(id, 0, 0, 0), found;
-	int rc = log_drop(t, id, 0, head, head->end, STEP_BLOCKS);
+	struct key blocks = key_block(id, lane, 0, 0), found;
+	int rc;
+	head->indexed = head->holes = 0;
+	rc = log_drop(t, id, lane, head, head->end, STEP_BLOCKS);
 	if (rc == 0)
-		rc = put_head(t, id, 0, head);
+		rc = put_head(t, id, lane, head);
 	if (rc == 0)
 		rc = first_key(t, &blocks, BLOCK_PREFIX, &found);
 	return rc == LMQ_EDAMAGED ? delete_prefix(t, &blocks, BLOCK_PREFIX, budget) : rc;
 }
 
-/* The blocks, then the head. LMQ_END when both are gone. */
+/* The first lane that is left: its blocks, then its head. LMQ_END when there is none. */
 static int sweep_head(struct txn *t, uint32_t id, unsigned *budget)
 {
-	struct key head_key = key_head(id, 0);
+	struct key heads = key_head(id, 0), head_key;
 	struct head_record head;
 	struct group_record g;
-	int rc = get_head(t->store, t->mdb, id, 0, &head);
+	uint16_t lane;
+	int rc = first_key(t, &heads, RUN_PREFIX, &head_key);
+	if (rc != 0)
+		return rc;
+	lane = get16(head_key.bytes + RUN_PREFIX);
+	rc = get_head(t->store, t->mdb, id, lane, &head);
 	if (rc != 0)
 		return rc;
 	/* Only a queue has a reader without a name. */
@@ -134,10 +121,8 @@ static int sweep_head(struct txn *t, uint32_t id, unsigned *budget)
 	if (rc == 0 || rc == LMQ_EDAMAGED)
 		rc = sweep_queue_log(t, id, &head, &g, budget);
 	else if (rc == LMQ_END)
-		rc = sweep_log(t, id, &head, budget);
-	if (rc == LMQ_END)
-		rc = delete_key(t, &head_key);
-	return rc == 0 ? get_head(t->store, t->mdb, id, 0, &head) : rc;
+		rc = sweep_log(t, id, lane, &head, budget);
+	return rc == LMQ_END ? delete_key(t, &head_key) : rc;
 }
 
 static int sweep_space(struct txn *t, uint32_t space, unsigned *budget)
@@ -156,8 +141,8 @@ static int sweep_groups(struct txn *t, uint32_t id, unsigned *budget)
 	struct key prefix = key_group(id, 0, ""), found;
 	struct group_record g;
 	MDB_val value;
-	int rc;
-	while (*budget > 0 && (rc = first_key(t, &prefix, prefix.size, &found)) == 0) {
+	int rc = 0;
+	while (*budget > 0 && (rc = first_key(t, &prefix, RUN_PREFIX, &found)) == 0) {
 		rc = get_value(t->store, t->mdb, &found, &value);
 		if (rc == 0 && group_record_get(&g, &found, value.mv_data, value.mv_size))
 			rc = sweep_space(t, g.space, budget);
@@ -174,8 +159,9 @@ static int sweep_groups(struct txn *t, uint32_t id, unsigned *budget)
 
 static int sweep_channel(struct txn *t, uint32_t id, unsigned *budget)
 {
-	struct key prefix[] = { key_id(id, (const uint8_t[16]){ 0 }), key_id_age(id, 0, (const uint8_t[16]){ 0 }),
-		key_resume(id, "") };
+	const uint8_t hash[16] = { 0 };
+	struct key prefix[] = { key_id(id, hash), key_id_age(id, 0, hash), key_resume(id, ""), key_settings(id, ""),
+		key_floor(id, 0, 0, 0), key_latest(id, 0, hash, 0) };
 	int rc = sweep_head(t, id, budget);
 	if (rc == LMQ_END)
 		rc = sweep_groups(t, id, budget);
@@ -191,7 +177,21 @@ static int sweep_entry(struct txn *t, const struct key *k, unsigned *budget)
 	if (k->size != SWEEP_KEY)
 		return fail_damaged(t->store, "an entry of the sweeper");
 	number = get64(k->bytes + 2);
-	rc = k->bytes[1] == 'b' ? sweep_blob(t, number, budget) : sweep_channel(t, (uint32_t)number, budget);
+	switch (k->bytes[1]) {
+	case 'b':
+		rc = sweep_blob(t, number, budget);
+		break;
+	case 'g':
+		rc = sweep_space(t, (uint32_t)number, budget);
+		break;
+	case 'k':
+		rc = compact_step(t, (uint32_t)number);
+		if (rc == LMQ_END)
+			rc = retain_rest(t, (uint32_t)number);
+		break;
+	default:
+		rc = sweep_channel(t, (uint32_t)number, budget);
+	}
 	if (rc == LMQ_END)
 		rc = delete_key(t, k);
 	return rc;
@@ -203,11 +203,12 @@ bool sweep_due(struct txn *t)
 	return first_key(t, &table, 1, &found) == 0;
 }
 
-static int sweep_step(struct txn *t, bool *more)
+/* Of the entries that begin with the first size bytes of table. */
+static int sweep_step(struct txn *t, const struct key *table, size_t size, bool *more)
 {
-	struct key table = { { 'X' }, 1 }, found;
+	struct key found;
 	unsigned budget = STEP_KEYS;
-	int rc = first_key(t, &table, 1, &found);
+	int rc = first_key(t, table, size, &found);
 	*more = rc == 0;
 	if (rc == 0)
 		rc = sweep_entry(t, &found, &budget);
@@ -219,7 +220,7 @@ static int sweep_orphans(struct txn *t)
 {
 	struct key table = { { 'T' }, 1 }, from = table, found;
 	int rc;
-	while ((rc = next_key(t, &from, &table, 1, &found)) == 0 && found.size == STAGING_KEY) {
+	while ((rc = find_key(t, &from, 1, &found, NULL)) == 0 && found.size == STAGING_KEY) {
 		uint64_t number = get64(found.bytes + 1);
 		if (blob_orphan(t->store, number)) {
 			rc = delete_key(t, &found);
@@ -233,26 +234,37 @@ static int sweep_orphans(struct txn *t)
 	return rc == LMQ_END ? 0 : rc;
 }
 
-int lmq_store_sweep(lmq_store *s, bool *more)
+static int sweep(lmq_store *s, const struct key *table, size_t size, bool *more)
 {
 	struct txn t;
 	int rc = txn_begin(s, &t);
 	*more = false;
 	if (rc != 0)
 		return rc;
-	rc = sweep_orphans(&t);
+	if (size == 1)
+		rc = sweep_orphans(&t);
 	if (rc == 0)
-		rc = sweep_step(&t, more);
+		rc = sweep_step(&t, table, size, more);
 	if (rc == 0)
 		return txn_commit(&t, LMQ_SYNC_RELAXED);
 	txn_abort(&t);
 	return rc;
 }
 
+int lmq_store_sweep(lmq_store *s, bool *more)
+{
+	return sweep(s, &(struct key){ { 'X' }, 1 }, 1, more);
+}
+
+/* Compaction keeps pace with who writes: otherwise a fast one would leave all of it to others. */
 void sweep_aside(lmq_store *s)
 {
+	const struct key compaction = { { 'X', 'k' }, 2 };
 	struct error kept = s->error;
-	bool more;
+	bool more = true;
+	while (more)
+		if (sweep(s, &compaction, compaction.size, &more) != 0)
+			break;
 	lmq_store_sweep(s, &more);
 	s->error = kept;
 }

@@ -7,32 +7,18 @@
  * leases are left alone, and so is what another process has locked. A dry run takes the same way through a
  * snapshot.
  */
-#include "internal.h"
+#include "trim.h"
 
 enum {
 	STEP_MESSAGES = 20000,
 	STEP_LARGE = 2048,	/* messages, where there are large bodies */
-	STEP_BLOCKS = 2048,
+	STEP_BLOCKS = 1280,
 };
 
-/* Within a transaction of either kind. */
-struct trim {
-	lmq_channel *channel;
-	struct txn *t;
-	struct queue q;		/* of a topic or stream only record and head */
-	struct lmq_trim what;
-	uint64_t budget;
-	uint64_t dropped;
-	bool changed;
-};
+/* Where to go on: lane and offset in one number. */
+enum { LANE_SHIFT = 48 };
 
-/* A read transaction, dressed up as one for those who only look. */
-struct look {
-	struct snapshot snapshot;
-	struct txn t;
-};
-
-static int look_begin(struct look *l, lmq_store *s)
+int trim_look(struct look *l, lmq_store *s)
 {
 	int rc;
 	snapshot_init(s, &l->snapshot);
@@ -41,169 +27,18 @@ static int look_begin(struct look *l, lmq_store *s)
 	return rc;
 }
 
-static bool is_queue(const struct trim *m)
-{
-	return m->channel->kind == LMQ_QUEUE;
-}
-
-static int load(struct trim *m, lmq_channel *c, struct txn *t, const struct lmq_trim *what)
+int trim_load(struct trim *m, lmq_channel *c, uint16_t lane, struct txn *t, const struct lmq_trim *what)
 {
 	int rc;
-	*m = (struct trim){ .channel = c, .t = t, .what = *what, .q.t = t, .q.id = c->id };
+	*m = (struct trim){ .channel = c, .lane = lane, .t = t, .what = *what, .q.t = t, .q.id = c->id };
 	rc = channel_record(c, t->mdb, &m->q.record);
 	if (rc != 0)
 		return rc;
-	if (is_queue(m))
-		rc = queue_load(t, c->id, "", &m->q);
+	if (trim_is_queue(m))
+		rc = queue_load(t, c->id, 0, "", &m->q);
 	else
-		rc = get_head(c->store, t->mdb, c->id, 0, &m->q.head);
+		rc = get_head(c->store, t->mdb, c->id, lane, &m->q.head);
 	return rc == LMQ_END ? channel_gone(c) : rc;
-}
-
-/* ---- bounds ------------------------------------------------------------------------------- */
-
-/* Steps through the messages that can be dropped at all. */
-struct walk {
-	struct trim *m;
-	struct snapshot view;
-	struct log_cursor cursor;
-	uint64_t end;		/* of the run */
-};
-
-static int walk_begin(struct walk *w, struct trim *m)
-{
-	w->m = m;
-	w->end = 0;
-	return log_cursor_within(m->t, m->q.id, 0, &m->q.head, &w->view, &w->cursor);
-}
-
-static int walk_next(struct walk *w, struct record *r)
-{
-	struct log_cursor *c = &w->cursor;
-	struct run_record run;
-	int rc;
-	if (is_queue(w->m) && c->offset >= w->end) {
-		rc = group_first(w->m->t, &w->m->q.position, c->head.end, c->offset, &run);
-		if (rc != 0)
-			return rc;
-		w->end = run.end;
-		log_seek(c, run.first);
-	}
-	return log_next(c, r);
-}
-
-static int size_of(struct walk *w, uint64_t *size)
-{
-	struct record r;
-	struct blob blob;
-	uint64_t delta, n;
-	int rc = walk_next(w, &r);
-	if (rc != 0)
-		return rc;
-	if (!message_skim(r.data, r.end, &delta, &blob))
-		return fail_damaged(w->m->channel->store, "a message");
-	n = (uint64_t)(r.end - r.data);
-	*size = n + varint_size(n) + blob.size;
-	return 0;
-}
-
-/* A queue's blocks hold settled messages too: what is left in them has to be added up. */
-static int total_bytes(struct trim *m, uint64_t *total)
-{
-	struct walk w;
-	uint64_t size;
-	int rc;
-	*total = m->q.head.bytes;
-	if (!is_queue(m))
-		return 0;
-	*total = 0;
-	rc = walk_begin(&w, m);
-	while (rc == 0 && (rc = size_of(&w, &size)) == 0)
-		*total += size;
-	log_cursor_leave(&w.cursor);
-	return rc == LMQ_END ? 0 : rc;
-}
-
-static int bound_bytes(struct trim *m, uint64_t *to)
-{
-	struct walk w;
-	uint64_t left, size, keep = m->what.keep_bytes;
-	int rc = total_bytes(m, &left);
-	*to = 0;
-	if (rc != 0 || left <= keep)
-		return rc;
-	rc = walk_begin(&w, m);
-	while (rc == 0 && (rc = size_of(&w, &size)) == 0) {
-		if (left < size || left - size < keep)
-			break;
-		left -= size;
-		*to = w.cursor.offset;
-	}
-	log_cursor_leave(&w.cursor);
-	return rc == LMQ_END ? 0 : rc;
-}
-
-/* Behind the first unsettled messages of a queue, that many of them. */
-static int behind(struct trim *m, uint64_t count, uint64_t *to)
-{
-	struct run_record r;
-	int rc = 0;
-	while (count > 0 && (rc = group_first(m->t, &m->q.position, m->q.head.end, *to, &r)) == 0) {
-		uint64_t n = r.end - r.first < count ? r.end - r.first : count;
-		*to = r.first + n;
-		count -= n;
-	}
-	return rc == LMQ_END ? 0 : rc;
-}
-
-static int bound_count(struct trim *m, uint64_t *to)
-{
-	const struct head_record *h = &m->q.head;
-	uint64_t count = h->end - (is_queue(m) ? m->q.position.settled : h->first);
-	*to = 0;
-	if (count <= m->what.keep)
-		return 0;
-	if (is_queue(m))
-		return behind(m, count - m->what.keep, to);
-	*to = h->end - m->what.keep;
-	return 0;
-}
-
-static void at_least(uint64_t *floor, uint64_t to)
-{
-	if (to > *floor)
-		*floor = to;
-}
-
-static int bound(struct trim *m)
-{
-	struct lmq_trim *w = &m->what;
-	uint64_t to;
-	int rc = 0;
-	if (w->all)
-		at_least(&w->to, m->q.head.end);
-	if (w->keep != UINT64_MAX && (rc = bound_count(m, &to)) == 0)
-		at_least(&w->to, to);
-	if (rc == 0 && w->keep_bytes != UINT64_MAX && (rc = bound_bytes(m, &to)) == 0)
-		at_least(&w->to, to);
-	w->all = false;
-	w->keep = w->keep_bytes = UINT64_MAX;
-	return rc;
-}
-
-int lmq_channel_trim_bound(lmq_channel *c, struct lmq_trim *what)
-{
-	struct look l;
-	struct trim m;
-	int rc = look_begin(&l, c->store);
-	if (rc == 0)
-		rc = load(&m, c, &l.t, what);
-	if (rc == 0)
-		rc = bound(&m);
-	if (rc == 0)
-		*what = m.what;
-	snapshot_close(&l.snapshot);
-	return rc;
 }
 
 /* ---- queues ------------------------------------------------------------------------------- */
@@ -223,7 +58,7 @@ static int old_enough(struct trim *m, uint64_t first, uint64_t *end)
 		*end = first;
 		return 0;
 	}
-	rc = log_cursor_within(m->t, m->q.id, 0, &m->q.head, &view, &c);
+	rc = log_cursor_within(m->t, m->q.id, m->lane, &m->q.head, &view, &c);
 	log_seek(&c, first);
 	while (rc == 0 && c.offset < *end && (rc = log_next(&c, &r)) == 0)
 		if (r.time >= m->what.before)
@@ -294,10 +129,10 @@ static int log_floor(struct trim *m, uint64_t *floor)
 	int rc;
 	*floor = m->what.to;
 	if (m->what.before > 0) {
-		rc = log_cursor_within(m->t, m->q.id, 0, &m->q.head, &view, &c);
+		rc = log_cursor_within(m->t, m->q.id, m->lane, &m->q.head, &view, &c);
 		if (rc == 0)
 			rc = log_seek_time(&c, m->what.before);
-		at_least(floor, c.offset);
+		trim_at_least(floor, c.offset);
 		log_cursor_leave(&c);
 		if (rc != 0)
 			return rc;
@@ -316,7 +151,7 @@ static int blocks_left(struct trim *m, bool *left)
 	int rc = mdb_cursor_open(m->t->mdb, m->t->store->table, &cursor);
 	if (rc != 0)
 		return fail_lmdb(m->t->store, m->t->store->path, rc);
-	rc = log_first_block(m->t->store, cursor, m->q.id, 0, &b, &offset);
+	rc = log_first_block(m->t->store, cursor, m->q.id, m->lane, &b, &offset);
 	*left = rc == 0 && offset + (b.count ? b.count : 1) <= m->q.head.first;
 	mdb_cursor_close(cursor);
 	return rc == LMQ_END ? 0 : rc;
@@ -329,23 +164,26 @@ static int trim_log(struct trim *m, uint64_t *at, bool *more)
 	int rc;
 	if (limit_of(&m->q.record, LIMIT_SEALED) == 1)
 		return fail(m->channel->store, LMQ_EACCES, "%s: the stream is sealed", m->q.record.name);
+	if (limit_of(&m->q.record, LIMIT_AUDIT) == 1)
+		return fail(m->channel->store, LMQ_EACCES, "%s: the stream has audit=yes, nothing of it can be removed",
+			m->q.record.name);
 	rc = log_floor(m, &floor);
 	if (rc != 0)
 		return rc;
 	if (m->what.dry_run) {
-		at_least(&first, *at);
+		trim_at_least(&first, *at);
 		m->dropped = floor > first ? floor - first : 0;
-		at_least(at, floor);
+		trim_at_least(at, floor);
 		return 0;
 	}
-	rc = log_drop(m->t, m->q.id, 0, h, floor, STEP_BLOCKS);
+	rc = retain_drop(m->t, m->q.id, m->lane, h, floor, STEP_BLOCKS);
 	m->dropped = h->first - first;
 	*at = h->first;
 	if (rc == 0)
 		rc = blocks_left(m, more);
 	*more = *more || h->first < floor;
 	m->changed = h->first != first || h->bytes != bytes;
-	return rc == 0 ? put_head(m->t, m->q.id, 0, h) : rc;
+	return rc == 0 ? put_head(m->t, m->q.id, m->lane, h) : rc;
 }
 
 /* ---- a step ------------------------------------------------------------------------------- */
@@ -353,18 +191,26 @@ static int trim_log(struct trim *m, uint64_t *at, bool *more)
 static int trim_within(struct trim *m, lmq_channel *c, struct txn *t, const struct lmq_trim *what, uint64_t *at,
 	bool *more)
 {
-	int rc = load(m, c, t, what);
+	uint16_t lane = (uint16_t)(*at >> LANE_SHIFT);
+	uint64_t from = *at - ((uint64_t)lane << LANE_SHIFT);
+	int rc = trim_load(m, c, lane, t, what);
 	if (rc == 0)
-		rc = bound(m);
-	if (rc != 0)
-		return rc;
-	return is_queue(m) ? trim_queue(m, at, more) : trim_log(m, at, more);
+		rc = trim_bound(m);
+	if (rc == 0)
+		rc = trim_is_queue(m) ? trim_queue(m, &from, more) : trim_log(m, &from, more);
+	if (rc == 0 && !*more && lane + 1 < c->lanes) {
+		*more = true;
+		from = 0;
+		lane++;
+	}
+	*at = from + ((uint64_t)lane << LANE_SHIFT);
+	return rc;
 }
 
 static int trim_dry(struct trim *m, lmq_channel *c, const struct lmq_trim *what, uint64_t *at, bool *more)
 {
 	struct look l;
-	int rc = look_begin(&l, c->store);
+	int rc = trim_look(&l, c->store);
 	if (rc == 0)
 		rc = trim_within(m, c, &l.t, what, at, more);
 	snapshot_close(&l.snapshot);
@@ -378,8 +224,11 @@ static int trim_wet(struct trim *m, lmq_channel *c, const struct lmq_trim *what,
 	if (rc != 0)
 		return rc;
 	rc = trim_within(m, c, &t, what, at, more);
-	if (rc == 0 && is_queue(m) && m->changed)
+	if (rc == 0 && trim_is_queue(m) && m->changed)
 		rc = queue_store(&m->q);
+	/* Publishers may wait for the room; members for what stood behind a message that is gone. */
+	if (m->changed && c->kind != LMQ_QUEUE)
+		txn_wake(&t, c->id);
 	if (rc == 0 && m->changed)
 		return txn_commit(&t, LMQ_SYNC_FULL);
 	txn_abort(&t);

@@ -27,11 +27,19 @@
 
 enum { CHECK_EVERY = 1000000000, WITHOUT_HELPER = 10000000 };	/* ns */
 
+struct taker {			/* a receiver that is watched */
+	lmq_receiver *receiver;
+	struct vigil vigil;
+	size_t polled;		/* descriptors of the vigil in the present poll */
+	int64_t due_spent;	/* this due time, now past, has ended a wait */
+};
+
 struct lmq_watch {
 	lmq_store *store;
 	lmq_channel **channels;
 	size_t count, room;
-	lmq_receiver *receiver;
+	struct taker *takers;
+	size_t taker_count, taker_room;
 	bool catalogue;
 	bool armed;
 	_Atomic uint32_t interrupted;	/* bumped by a signal handler */
@@ -39,11 +47,9 @@ struct lmq_watch {
 	struct notify_word *notify[WORDS_MAX];	/* we are counted among the waiters of these while armed */
 	size_t notify_count;
 	struct word_list list;		/* the word interrupted, then those of notify */
-	struct vigil vigil;
 	struct relay relay;
-	struct pollfd *fds;		/* the caller's, those of the vigil, the relay's */
+	struct pollfd *fds;		/* the caller's, those of the vigils, the relay's */
 	size_t fd_room;
-	int64_t due_spent;		/* this due time, now past, has ended a wait */
 };
 
 int lmq_watch_open(lmq_store *s, lmq_watch **watch)
@@ -52,7 +58,6 @@ int lmq_watch_open(lmq_store *s, lmq_watch **watch)
 	if (!*watch)
 		return fail(s, LMQ_ENOMEM, "%s: out of memory", s->path);
 	(*watch)->store = s;
-	(*watch)->due_spent = INT64_MAX;
 	relay_init(&(*watch)->relay, &s->control->any);
 	return 0;
 }
@@ -70,9 +75,10 @@ void lmq_watch_close(lmq_watch *w)
 		return;
 	if (w->store->pid == getpid()) {
 		relay_close(&w->relay);
-		vigil_close(&w->vigil);
+		lmq_watch_receiver(w, NULL);
 		disarm(w);
 	}
+	free(w->takers);
 	free(w->fds);
 	free(w->channels);
 	free(w);
@@ -101,11 +107,33 @@ void lmq_watch_forget(lmq_watch *w, const lmq_channel *c)
 		}
 }
 
+void lmq_watch_dismiss(lmq_watch *w, const lmq_receiver *r)
+{
+	for (size_t i = 0; i < w->taker_count; i++)
+		if (w->takers[i].receiver == r) {
+			vigil_close(&w->takers[i].vigil);
+			w->takers[i] = w->takers[--w->taker_count];
+			return;
+		}
+}
+
 int lmq_watch_receiver(lmq_watch *w, lmq_receiver *r)
 {
-	w->receiver = r;
-	w->due_spent = INT64_MAX;
-	vigil_close(&w->vigil);
+	if (!r) {
+		while (w->taker_count > 0)
+			vigil_close(&w->takers[--w->taker_count].vigil);
+		return 0;
+	}
+	lmq_watch_dismiss(w, r);
+	if (w->taker_count == w->taker_room) {
+		size_t room = w->taker_room ? 2 * w->taker_room : 2;
+		struct taker *more = realloc(w->takers, room * sizeof *more);
+		if (!more)
+			return fail(w->store, LMQ_ENOMEM, "%s: out of memory", receiver_channel(r)->name);
+		w->takers = more;
+		w->taker_room = room;
+	}
+	w->takers[w->taker_count++] = (struct taker){ .receiver = r, .due_spent = INT64_MAX };
 	return 0;
 }
 
@@ -118,14 +146,14 @@ static void gather(lmq_watch *w)
 {
 	struct control *c = w->store->control;
 	w->notify_count = 0;
-	if (w->count + (w->receiver != NULL) + 2 > WORDS_MAX) {
+	if (w->count + w->taker_count + 2 > WORDS_MAX) {
 		w->notify[w->notify_count++] = &c->any;
 		return;
 	}
 	if (w->catalogue)
 		w->notify[w->notify_count++] = &c->catalogue;
-	if (w->receiver)
-		w->notify[w->notify_count++] = notify_channel(w->store, receiver_channel(w->receiver)->id);
+	for (size_t i = 0; i < w->taker_count; i++)
+		w->notify[w->notify_count++] = notify_channel(w->store, receiver_channel(w->takers[i].receiver)->id);
 	for (size_t i = 0; i < w->count; i++)
 		w->notify[w->notify_count++] = notify_channel(w->store, w->channels[i]->id);
 }
@@ -164,6 +192,25 @@ static int poll_until(struct pollfd *fds, size_t count, int64_t until)
 	return ppoll(fds, (nfds_t)count, &span, NULL) >= 0 ? 0 : errno;
 }
 
+/* What is to be polled for those who might die; and after the poll. True: somebody left messages to others. */
+static size_t vigils_poll(lmq_watch *w, struct pollfd *fds)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < w->taker_count; i++) {
+		struct taker *k = &w->takers[i];
+		count += k->polled = vigil_poll(&k->vigil, fds + count);
+	}
+	return count;
+}
+
+static bool vigils_polled(lmq_watch *w, const struct pollfd *fds)
+{
+	bool left = false;
+	for (size_t i = 0; i < w->taker_count; fds += w->takers[i++].polled)
+		left |= vigil_polled(&w->takers[i].vigil, w->store, fds, w->takers[i].polled);
+	return left;
+}
+
 /* 0: something happened; ETIMEDOUT: nothing that we know of, as yet; or an errno. */
 static int sleep_polling(lmq_watch *w, struct pollfd *fds, size_t count, size_t dying, int64_t until)
 {
@@ -180,7 +227,7 @@ static int sleep_polling(lmq_watch *w, struct pollfd *fds, size_t count, size_t 
 		fds[i].revents = w->fds[i].revents;
 	if (relay->revents != 0)
 		relay_drain(&w->relay);
-	left = vigil_polled(&w->vigil, w->store, w->fds + count, dying);
+	left = vigils_polled(w, w->fds + count);
 	return left || fds_ready(fds, count) || words_changed(&w->list) ? 0 : ETIMEDOUT;
 }
 
@@ -201,10 +248,11 @@ static bool fds_room(lmq_watch *w, size_t count)
 static int sleep_once(lmq_watch *w, struct pollfd *fds, size_t count, int64_t until)
 {
 	size_t dying;
-	until = vigil_until(&w->vigil, until);
-	if (!fds_room(w, count + VIGIL_MAX + 1))
+	for (size_t i = 0; i < w->taker_count; i++)
+		until = vigil_until(&w->takers[i].vigil, until);
+	if (!fds_room(w, count + w->taker_count * VIGIL_MAX + 1))
 		return count > 0 ? ENOMEM : words_wait(&w->list, w->relay.any, until);
-	dying = vigil_poll(&w->vigil, w->fds + count);
+	dying = vigils_poll(w, w->fds + count);
 	if (count + dying == 0)
 		return words_wait(&w->list, w->relay.any, until);
 	if (clock_monotonic() < until && relay_start(&w->relay, w->list.words + 1, w->list.count - 1) != 0) {
@@ -220,19 +268,28 @@ static int sleep_once(lmq_watch *w, struct pollfd *fds, size_t count, int64_t un
 	return sleep_polling(w, fds, count, dying, until);
 }
 
+static bool vigils_again(lmq_watch *w)
+{
+	bool left = false;
+	for (size_t i = 0; i < w->taker_count; i++)
+		left |= vigil_again(&w->takers[i].vigil, w->store);
+	return left;
+}
+
 /* 0: something happened, or until has come; or an errno. */
 static int sleep_until(lmq_watch *w, struct pollfd *fds, size_t count, int64_t until)
 {
 	int rc;
-	if (w->receiver && vigil_look(&w->vigil, w->store, receiver_space(w->receiver)))
-		until = 0;
+	for (size_t i = 0; i < w->taker_count; i++)
+		if (vigil_look(&w->takers[i].vigil, w->store, receiver_space(w->takers[i].receiver)))
+			until = 0;
 	if (words_changed(&w->list))
 		until = 0;
 	do {
 		if (count == 0 && clock_monotonic() >= until)
 			return 0;
 		rc = sleep_once(w, fds, count, until);
-	} while (rc == ETIMEDOUT && !vigil_again(&w->vigil, w->store) && clock_monotonic() < until);
+	} while (rc == ETIMEDOUT && !vigils_again(w) && clock_monotonic() < until);
 	return rc == ETIMEDOUT ? 0 : rc;
 }
 
@@ -241,34 +298,43 @@ static int sleep_until(lmq_watch *w, struct pollfd *fds, size_t count, int64_t u
  * is rather too late than too early. A time that is past ends one wait: if the message is still there after
  * the next claim, it is not its time that it waits for.
  */
-static int64_t due_time(lmq_watch *w)
+static int64_t due_time(struct taker *k)
 {
-	int64_t due = w->receiver ? receiver_due(w->receiver) : INT64_MAX;
+	int64_t due = receiver_due(k->receiver);
 	int64_t wall = lmq_now(), now = clock_monotonic();
 	if (due > wall)
 		return due - wall < CHECK_EVERY ? now + (due - wall) : INT64_MAX;
-	if (due == w->due_spent)
+	if (due == k->due_spent)
 		return INT64_MAX;
-	w->due_spent = due;
+	k->due_spent = due;
 	return 0;
+}
+
+/* Whoever waits for other things than messages must not keep partitions that are others' by now. */
+static void stir(lmq_watch *w)
+{
+	for (size_t i = 0; i < w->taker_count; i++)
+		receiver_stir(w->takers[i].receiver);
 }
 
 int lmq_watch_poll(lmq_watch *w, struct pollfd *fds, size_t count, int64_t deadline)
 {
-	int64_t until = clock_monotonic() + CHECK_EVERY, due;
+	int64_t until = clock_monotonic() + CHECK_EVERY;
 	int rc;
 	if (!w->armed)
 		return fail(w->store, LMQ_EINVAL, "%s: a wait without lmq_watch_arm", w->store->path);
 	for (size_t i = 0; i < count; i++)
 		fds[i].revents = 0;
-	due = due_time(w);
-	if (due < until)
-		until = due;
+	for (size_t i = 0; i < w->taker_count; i++) {
+		int64_t due = due_time(&w->takers[i]);
+		until = due < until ? due : until;
+	}
 	if (deadline < until)
 		until = deadline;
 	snapshot_drop_all(w->store);
 	rc = sleep_until(w, fds, count, until);
 	disarm(w);
+	stir(w);
 	if (atomic_load(&w->interrupted) != w->interrupted_seen) {
 		w->interrupted_seen = atomic_load(&w->interrupted);
 		return LMQ_EINTR;

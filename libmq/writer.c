@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Writers: messages are encoded into memory as they come, one batch a channel, without any lock; a commit
- * opens one transaction, appends the batches and is done. So a slow producer holds nobody up, and the time
- * under the writer lock is that of copying the batch. The batches stay until the commit succeeded.
+ * (commit.c) opens one transaction, appends the batches and is done. So a slow producer holds nobody up, and the
+ * time under the writer lock is that of copying the batch. The batches stay until the commit succeeded.
  */
 #include "writer.h"
 
@@ -36,6 +36,7 @@ int lmq_writer_open(lmq_store *s, enum lmq_sync sync, lmq_writer **writer)
 	w->store = s;
 	w->sync = sync;
 	w->owner = -1;
+	w->partition = -1;
 	rc = choose_batch(w);
 	if (rc != 0)
 		free(w);
@@ -47,6 +48,30 @@ int lmq_writer_open(lmq_store *s, enum lmq_sync sync, lmq_writer **writer)
 int writer_no_memory(lmq_writer *w)
 {
 	return fail(w->store, LMQ_ENOMEM, "%s: out of memory", w->store->path);
+}
+
+/* What routes copy is in the same transaction: the more copies, the smaller the batch. What fails here fails again in
+ * the commit, and is told there. */
+static void narrow_batch(lmq_writer *w, lmq_channel *c)
+{
+	struct channel_record r;
+	struct snapshot p;
+	size_t copies = 0, most;
+	int rc;
+	if (c->kind == LMQ_QUEUE)
+		return;
+	snapshot_init(w->store, &p);
+	rc = snapshot_begin(&p);
+	if (rc == 0)
+		rc = channel_record(c, p.mdb, &r);
+	if (rc == 0)
+		rc = route_fan(w->store, p.mdb, c->id, &r, &copies);
+	snapshot_close(&p);
+	most = ROUTED_BYTES / (copies + 1);
+	if (most < BATCH_LEAST)
+		most = BATCH_LEAST;
+	if (rc == 0 && most < w->batch_bytes)
+		w->batch_bytes = most;
 }
 
 /* ---- lots --------------------------------------------------------------------------------- */
@@ -61,14 +86,15 @@ static struct lot *lot_new(lmq_writer *w, lmq_channel *c)
 		w->lots = more;
 		w->lot_room = room;
 	}
-	w->lots[w->lot_count] = (struct lot){ .channel = c };
+	narrow_batch(w, c);
+	w->lots[w->lot_count] = (struct lot){ .channel = c, .partition = w->partition };
 	return &w->lots[w->lot_count++];
 }
 
 struct lot *writer_lot(lmq_writer *w, lmq_channel *c)
 {
 	for (size_t i = w->lot_count; i-- > 0;)
-		if (w->lots[i].channel == c)
+		if (w->lots[i].channel == c && w->lots[i].partition == w->partition)
 			return &w->lots[i];
 	return lot_new(w, c);
 }
@@ -125,6 +151,9 @@ int writer_check(lmq_writer *w, lmq_channel *c, const struct lmq_message *m)
 		return fail(w->store, LMQ_EINVAL, "%s: a message is still being written", c->name);
 	if (c->store != w->store)
 		return fail(w->store, LMQ_EINVAL, "%s: a channel of another store", c->name);
+	if (w->partition >= c->lanes)
+		return fail(w->store, LMQ_EINVAL, "%s: there is no partition %lld, the %s has %u", c->name,
+			(long long)w->partition, lmq_kind_name(c->kind), c->lanes);
 	w->committed = 0;
 	if (message_check(m, &what) != 0)
 		return fail(w->store, LMQ_EDATA, "%s: %s", c->name, what);
@@ -159,7 +188,7 @@ int lmq_writer_add(lmq_writer *w, lmq_channel *c, const struct lmq_message *m)
 	return l ? writer_lot_add(w, l, m, NULL) : writer_no_memory(w);
 }
 
-/* ---- commit ------------------------------------------------------------------------------- */
+/* ---- settings and numbers -------------------------------------------------------------------- */
 
 size_t lmq_writer_count(const lmq_writer *w)
 {
@@ -181,168 +210,26 @@ void lmq_writer_partial(lmq_writer *w, bool partial)
 	w->partial = partial;
 }
 
-static void forget_positions(lmq_writer *w)
+void lmq_writer_partition(lmq_writer *w, int64_t partition)
 {
-	for (size_t i = 0; i < w->lot_count; i++) {
-		free(w->lots[i].positions);
-		w->lots[i].positions = NULL;
-		w->lots[i].taken = 0;
-	}
-	free(w->kept);
-	w->kept = NULL;
-	w->committed = 0;
+	w->partition = partition < 0 ? -1 : partition;
 }
 
-static bool resumes(const lmq_writer *w, const struct lot *l)
+void lmq_writer_mandatory(lmq_writer *w, bool mandatory)
 {
-	return w->resume.set && w->resume.id == l->channel->id;
+	w->mandatory = mandatory;
 }
 
-static int lot_append(lmq_writer *w, struct txn *t, struct lot *l)
+void lmq_writer_expect(lmq_writer *w, uint64_t offset)
 {
-	struct intake in = { .sent = true, .partial = w->may_cut, .ticket = w->ticket };
-	uint64_t before = w->resume.stored;
-	struct channel_record r;
-	int rc = channel_record(l->channel, t->mdb, &r);
-	if (rc == 0)
-		rc = intake(t, l->channel->id, &r, &l->batch, &in);
-	l->first = in.first;
-	l->taken = in.taken;
-	l->positions = in.positions;
-	if (rc == 0 && resumes(w, l))
-		rc = resume_put(t, l->channel->id, w->resume.name, before, before + in.taken);
-	w->cut = rc == 0 && in.taken < l->batch.count;
-	w->fault = in.fault ? in.fault : LMQ_EFULL;
-	if (w->cut && w->fault == LMQ_EFULL)
-		limit_full(t, &r);
-	if ((w->cut && w->fault == LMQ_EFULL) || rc == LMQ_EFULL)
-		w->full = l->channel;
-	return rc;
+	w->expects = true;
+	w->expectation = (struct expectation){ .offset = offset };
 }
 
-int writer_append(lmq_writer *w, struct txn *t)
+void lmq_writer_expect_key(lmq_writer *w, uint64_t offset)
 {
-	size_t blobs;
-	int rc = 0;
-	forget_positions(w);
-	w->cut = false;
-	if (w->open || w->store != t->store)
-		return fail(t->store, LMQ_EINVAL, "%s: %s", t->store->path,
-			w->open ? "a message is still being written" : "a writer of another store");
-	if (w->count > 0)
-		rc = txn_room(t, w->bytes + w->bytes / 16 + 4096);
-	for (size_t i = 0; rc == 0 && i < w->lot_count; i++)
-		if (w->lots[i].batch.count > 0)
-			rc = lot_append(w, t, &w->lots[i]);
-	blobs = w->cut ? writer_bodies(w, w->lots[0].taken) : w->blob_count;
-	for (size_t i = 0; rc == 0 && i < blobs; i++)
-		rc = blob_commit(t, w->blobs[i]);
-	return rc;
-}
-
-static void empty(lmq_writer *w)
-{
-	writer_bodies_release(w, w->blob_count);
-	for (size_t i = 0; i < w->lot_count; i++)
-		batch_empty(&w->lots[i].batch);
-	w->count = w->bytes = 0;
-}
-
-/* The first messages are stored, the others stay. */
-static void drop_taken(lmq_writer *w)
-{
-	struct batch *b = &w->lots[0].batch;
-	writer_bodies_release(w, writer_bodies(w, w->lots[0].taken));
-	batch_shift(b, w->lots[0].taken);
-	w->count = b->count;
-	w->bytes = b->size;
-}
-
-void writer_done(lmq_writer *w, int rc)
-{
-	w->committed = 0;
-	for (size_t i = 0; rc == 0 && i < w->lot_count; i++) {
-		struct lot *l = &w->lots[i];
-		w->committed += l->taken;
-		if (resumes(w, l))
-			w->resume.stored += l->taken;
-	}
-	if (rc == 0 && w->cut)
-		drop_taken(w);
-	else if (rc == 0 || rc == LMQ_EUNKNOWN)
-		empty(w);
-	w->may_cut = w->cut = false;
-}
-
-/* One attempt. due: what was dropped waits for the sweeper. */
-static int commit_once(lmq_writer *w, bool *due)
-{
-	struct txn t;
-	int rc;
-	w->store->queue_full = false;
-	w->may_cut = w->partial && w->lot_count == 1;
-	rc = txn_begin(w->store, &t);
-	if (rc != 0)
-		return rc;
-	rc = writer_append(w, &t);
-	*due = rc == 0 && sweep_due(&t);
-	if (rc == 0)
-		return txn_commit(&t, w->sync);
-	txn_abort(&t);
-	return rc;
-}
-
-/* What is left over is swept; the sentence that says why not all was stored stands. */
-static int commit_rest(lmq_writer *w, bool cut, bool due)
-{
-	struct error full;
-	if (!cut) {
-		if (due)
-			sweep_aside(w->store);
-		return 0;
-	}
-	full = w->store->error;
-	if (due)
-		sweep_aside(w->store);
-	w->store->error = full;
-	w->store->queue_full = w->fault == LMQ_EFULL;
-	return w->fault;
-}
-
-int lmq_writer_commit(lmq_writer *w)
-{
-	bool due = false, cut;
-	int rc;
-	if (w->count == 0 && !w->open)
-		return 0;
-	rc = commit_once(w, &due);
-	/* A full store may be full of what was removed already; a full queue is not. */
-	if (rc == LMQ_EFULL && !w->store->queue_full && sweep_all(w->store) == 0)
-		rc = commit_once(w, &due);
-	cut = rc == 0 && w->cut;
-	writer_done(w, rc);
-	return rc == 0 ? commit_rest(w, cut, due) : rc;
-}
-
-bool lmq_writer_position(const lmq_writer *w, size_t index, uint32_t *partition, uint64_t *offset)
-{
-	const struct lot *l;
-	uint64_t before = index;
-	if (index >= w->committed)
-		return false;
-	*partition = 0;
-	if (w->kept) {
-		*offset = w->kept[index];
-		return true;
-	}
-	l = &w->lots[w->order ? w->order[index] : 0];
-	if (w->order) {
-		before = 0;
-		for (size_t i = 0; i < index; i++)
-			before += w->order[i] == w->order[index];
-	}
-	*offset = l->positions ? l->positions[before] : l->first + before;
-	return true;
+	w->expects = true;
+	w->expectation = (struct expectation){ .by_key = true, .offset = offset };
 }
 
 int lmq_writer_resume(lmq_writer *w, lmq_channel *c, const char *name, uint64_t *stored)
@@ -372,8 +259,9 @@ int lmq_writer_resume(lmq_writer *w, lmq_channel *c, const char *name, uint64_t 
 void lmq_writer_discard(lmq_writer *w)
 {
 	lmq_writer_abandon(w);
-	empty(w);
+	writer_empty(w);
 	w->committed = 0;
+	w->expects = false;
 }
 
 void lmq_writer_close(lmq_writer *w)
@@ -381,7 +269,7 @@ void lmq_writer_close(lmq_writer *w)
 	if (!w)
 		return;
 	lmq_writer_discard(w);
-	forget_positions(w);
+	writer_forget_positions(w);
 	for (size_t i = 0; i < w->lot_count; i++)
 		batch_free(&w->lots[i].batch);
 	if (w->owner >= 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A writer, as its parts see it: messages in one piece (writer.c), bodies in many (pieces.c), waiting (blocked.c). */
+/* A writer, as its parts see it: messages in one piece (writer.c), bodies in many (pieces.c), commit.c, waiting (blocked.c). */
 #ifndef WRITER_H
 #define WRITER_H
 
@@ -7,23 +7,27 @@
 
 enum {
 	BATCH_BYTES = 4 << 20,		/* of a whole transaction; LMDB's dirty pages come on top */
+	ROUTED_BYTES = 32 << 20,	/* with all copies that routes make */
+	BATCH_LEAST = 64 << 10,
 	BLOBS_MAX = 1024,
 	STAGE_BYTES = 256 * CHUNK_ROOM,	/* of a large body, gathered before they are stored: 1 MiB */
 };
 
-struct lot {			/* what goes to one channel */
+struct lot {			/* what goes to one channel, or one partition of it */
 	lmq_channel *channel;
+	int64_t partition;	/* -1: as the keys say */
 	struct batch batch;
 	/* of the last commit: */
 	size_t taken;		/* messages stored */
-	uint64_t first;		/* offset of the first one; the others follow */
-	uint64_t *positions;	/* not NULL: where each one lies instead */
+	struct place first;	/* where the first one lies; the others follow */
+	struct place *places;	/* not NULL: where each one lies instead */
 };
 
 struct resume {			/* the bulk load that the messages belong to */
 	bool set;
 	uint32_t id;		/* of its channel */
 	uint64_t stored;
+	uint64_t taken;		/* by the present commit, so far */
 	char name[LMQ_NAME_MAX + 1];
 };
 
@@ -36,12 +40,17 @@ struct lmq_writer {
 	size_t batch_bytes;	/* the most that one commit takes */
 	size_t committed;	/* messages of the last commit */
 	bool partial;
-	bool may_cut;		/* this commit may store only the first messages */
+	bool may_cut;		/* this commit may store only the first messages, */
+	uint64_t most;		/* and is to store no more than so many; 0: no matter */
 	bool cut;		/* it does, */
 	int fault;		/* because of that: LMQ_EFULL, LMQ_EDATA */
-	lmq_channel *full;	/* for which there was no room */
-	uint64_t ticket;	/* of a sender that waits; 0 */
-	uint64_t *kept;		/* not NULL: where the messages of the last commit lie, which took several rounds */
+	uint64_t ticket;	/* of a sender that waits for room; 0 */
+	uint32_t ticket_id;	/* in the channel with that number */
+	int64_t partition;	/* of messages added from now on; -1 */
+	bool mandatory;
+	bool expects;		/* of the next commit: */
+	struct expectation expectation;
+	struct place *kept;		/* not NULL: where the messages of the last commit lie, which took several rounds */
 	struct resume resume;
 	uint16_t *order;	/* per message the index of its lot; NULL while there is one lot */
 	size_t order_room;
@@ -74,6 +83,8 @@ int writer_check(lmq_writer *w, lmq_channel *c, const struct lmq_message *m);
 /* The message without what a sender has no say in, or does not matter any more: m, or a copy in *room. */
 const struct lmq_message *writer_message(const lmq_channel *c, const struct lmq_message *m,
 	struct lmq_message *room);
+void writer_empty(lmq_writer *w);		/* drops what was added */
+void writer_forget_positions(lmq_writer *w);	/* of the last commit */
 /* A commit: what happens in a transaction, and what follows it, rc being its outcome, or why it was not reached. */
 int writer_append(lmq_writer *w, struct txn *t);
 void writer_done(lmq_writer *w, int rc);

@@ -238,4 +238,33 @@ TEST(refused, "conditions that are not valid are refused with a reason and chang
 	lmq_filter_close(filter);
 }
 
+/* The same with lmq_filter_any(). */
+static bool takes_any(const char *key, const char *first, const char *more, const struct lmq_message *m)
+{
+	lmq_filter *filter = NULL;
+	const char *reason;
+	bool match;
+
+	CHECK(lmq_filter_open(&filter) == 0);
+	lmq_filter_any(filter);
+	CHECK(!key || lmq_filter_key(filter, key, &reason) == 0);
+	CHECK(!first || lmq_filter_header(filter, first, &reason) == 0);
+	CHECK(!more || lmq_filter_header(filter, more, &reason) == 0);
+	match = lmq_filter_match(filter, m);
+	lmq_filter_close(filter);
+	return match;
+}
+
+TEST(any, "one of the header conditions is enough where that was said, and the key still has to match")
+{
+	CHECK(takes_any(NULL, "trace=ab*", "path=x", &keyed));
+	CHECK(takes_any(NULL, "path=x", "trace=ab*", &keyed));
+	CHECK(takes_any("eu.#", "path=x", "empty=", &keyed));
+	CHECK(!takes_any("us.#", "path=x", "empty=", &keyed));
+	CHECK(!takes_any(NULL, "path=x", "none=*", &keyed));
+	CHECK(!takes_any(NULL, "path=x", NULL, &bare));
+	CHECK(takes_any(NULL, NULL, NULL, &bare));
+	CHECK(takes_any("eu.#", NULL, NULL, &keyed));
+}
+
 UNIT_MAIN

@@ -47,8 +47,8 @@ TEST(key_order, "blocks sort by channel, lane, offset and part")
 
 TEST(records, "records come back, and no flipped bit or cut is accepted")
 {
-	struct head_record head = { 3, 17, 1234567890123456789, 99, 1000, 4, 16, 2, 500 }, h;
-	struct group_record group = { .next = 12, .settled = 11, .space = 7 }, g;
+	struct head_record head = { 3, 17, 1234567890123456789, 99, 1000, 4, 16, 2, 500, 15, 6, HEAD_GAPS }, h;
+	struct group_record group = { .next = 12, .settled = 11, .space = 7, .floor = 9 }, g;
 	struct key hk = key_head(5, 0), gk = key_group(5, 0, "readers");
 	uint8_t bytes[RUN_RECORD_MAX];
 	size_t size = head_record_put(&head, &hk, bytes);
@@ -56,6 +56,7 @@ TEST(records, "records come back, and no flipped bit or cut is accepted")
 	CHECK(head_record_get(&h, &hk, bytes, size));
 	CHECK(h.first == 3 && h.end == 17 && h.last_time == head.last_time && h.bytes == 99 && h.sent_bytes == 1000 && h.large == 4);
 	CHECK(h.tail_offset == 16 && h.tail_part == 2 && h.tail_used == 500);
+	CHECK(h.indexed == 15 && h.holes == 6 && h.flags == HEAD_GAPS);
 	for (size_t i = 0; i < size * 8; i++) {
 		bytes[i / 8] ^= (uint8_t)(1u << i % 8);
 		CHECK(!head_record_get(&h, &hk, bytes, size));

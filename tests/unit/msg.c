@@ -25,7 +25,7 @@ static struct lmq_bytes some(char *room, size_t most)
 static bool same_death(const struct lmq_death *a, const struct lmq_death *b)
 {
 	const struct lmq_history *x = &a->history, *y = &b->history;
-	return equal(a->origin, b->origin) && a->partition == b->partition && a->offset == b->offset &&
+	return equal(a->origin, b->origin) && equal(a->group, b->group) && a->partitioned == b->partitioned && a->partition == b->partition && a->offset == b->offset &&
 		x->attempts == y->attempts && x->failures == y->failures && x->crashes == y->crashes &&
 		x->timeouts == y->timeouts && x->first_time == y->first_time && x->last_time == y->last_time &&
 		x->reason == y->reason && x->exit_status == y->exit_status && x->signal == y->signal &&
@@ -58,7 +58,7 @@ static void some_death(struct lmq_death *d, char name[LMQ_NAME_MAX], char error[
 	memset(name, 'n', LMQ_NAME_MAX);
 	*d = (struct lmq_death){
 		.origin = { name, 1 + unit_random() % LMQ_NAME_MAX },
-		.partition = (uint32_t)unit_random(),
+		.partitioned = unit_random() % 2,
 		.offset = unit_random() >> (1 + unit_random() % 63),
 		.history = {
 			.attempts = (uint32_t)unit_random(),
@@ -73,6 +73,8 @@ static void some_death(struct lmq_death *d, char name[LMQ_NAME_MAX], char error[
 			.error = some(error, LMQ_ERROR_MAX),
 		},
 	};
+	d->group = unit_random() % 2 ? d->origin : (struct lmq_bytes){ NULL, 0 };
+	d->partition = d->partitioned ? (uint32_t)(unit_random() % LMQ_PARTITIONS_MAX) : 0;
 	if (d->history.error.size == 0)
 		d->history.error.data = NULL;	/* nothing said is no words */
 }
@@ -265,7 +267,7 @@ TEST(largest, "the largest fields that a sender can give fit a record, with the 
 	char *body = calloc(1, BODY_INLINE_MAX);
 	memset(text, 'x', sizeof text);
 	memset(error, 'e', sizeof error);
-	death = (struct lmq_death){ { text, LMQ_NAME_MAX }, UINT32_MAX, INT64_MAX, { UINT32_MAX, UINT32_MAX, UINT32_MAX,
+	death = (struct lmq_death){ { text, LMQ_NAME_MAX }, { text, LMQ_NAME_MAX }, true, UINT16_MAX, INT64_MAX, { UINT32_MAX, UINT32_MAX, UINT32_MAX,
 		UINT32_MAX, UINT32_MAX, INT64_MAX, INT64_MAX, LMQ_OVERFLOW, INT32_MAX - 1, INT32_MAX, { error, sizeof error } } };
 	m.body = (struct lmq_bytes){ body, BODY_INLINE_MAX };
 	m.key = (struct lmq_bytes){ text, LMQ_KEY_MAX };

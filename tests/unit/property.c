@@ -56,10 +56,11 @@ TEST(defaults, "each kind has its properties, in one order, with their defaults"
 	} rows[] = {
 		{ LMQ_QUEUE, "lease=30s max-attempts=5 backoff=1s..5m dead=jobs.dead dedup=none order=none ttl=none "
 			"max-messages=none max-bytes=none full=error max-message=64M " },
-		{ LMQ_TOPIC, "dedup=none ttl=none max-messages=none max-bytes=none max-message=64M max-age=7d window=64M "
-			"window-age=1h " },
+		{ LMQ_TOPIC, "dedup=none ttl=none max-messages=none max-bytes=none full=drop-old max-message=64M max-age=7d "
+			"window=64M window-age=1h " },
 		{ LMQ_STREAM, "dedup=none ttl=none max-messages=none max-bytes=none max-message=64M max-age=none "
-			"sealed=no " },
+			"max-per-key=none partitions=1 sealed=no audit=no " },
+		{ LMQ_GROUP, "lease=30s max-attempts=5 backoff=1s..5m dead=jobs.dead order=none " },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct lmq_property list[LMQ_PROPERTY_MAX];

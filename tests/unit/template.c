@@ -189,7 +189,7 @@ TEST(dead, "a dead letter tells why it is dead, before its body")
 	other.history.signal = 9;
 	CHECK(strstr(letter_shown(FORM_JSON, NULL, &other), ",\"signal\":9,\"error\":") != NULL);
 	CHECK(strstr(caught, "\"exit\"") == NULL);
-	other = (struct lmq_death){ .origin = { "a", 1 }, .partition = 3,
+	other = (struct lmq_death){ .origin = { "a", 1 }, .partitioned = true, .partition = 3,
 		.history = { .reason = LMQ_EXPIRED, .exit_status = -1 } };
 	CHECK(strstr(letter_shown(FORM_JSON, NULL, &other), ",\"reason\":\"expired\",\"origin\":\"a/3:0\","
 		"\"attempts\":0,\"failures\":0,\"crashes\":0,\"timeouts\":0,\"body\":") != NULL);
