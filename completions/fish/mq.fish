@@ -16,7 +16,7 @@ function __mq_operands
     set -l with_argument store file key header priority ttl delay at type id reply-to correlation resume \
         sync delimiter count wait match lease consumer format output from to last since until speed rate \
         kind rename reason extend parallel batch replace timeout grace retry-on dead-on ack-on group \
-        state older keep keep-bytes
+        state older keep keep-bytes partition test shift channel
     for token in $tokens[2..-1]
         if test $skip = yes
             set skip no
@@ -25,7 +25,7 @@ function __mq_operands
             set seen (math $seen + 1)
         else if test "$token" = --
             set only yes
-        else if string match -qr -- '^-[^-]*[skHdnwmFoSUpTDlcPbItg]$' $token
+        else if string match -qr -- '^-[^-]*[skHdnwmFoSUpTDlcPbItgC]$' $token
             set skip yes
         else if string match -qr -- '^--[^=]+$' $token; and contains -- (string sub -s 3 -- $token) $with_argument
             set skip yes
@@ -103,6 +103,13 @@ function __mq_names
     end
 end
 
+# The names of the groups of this channel; without one, of all.
+function __mq_groups
+    for row in (__mq_ls --groups -o plain $argv)
+        string split -f 2 \t -- $row
+    end | sort -u
+end
+
 # Names of the stores beside the default one.
 function __mq_stores
     set -l base $HOME/.local/share/mq
@@ -122,7 +129,7 @@ function __mq_has
     return 1
 end
 
-# Whether mq-exec works for a group.
+# Whether the tool is to do with a group.
 function __mq_grouped
     string match -qr -- '^(-g|--group)' (commandline -opc)
 end
@@ -133,6 +140,8 @@ function __mq_properties
     set -l kind
     if test (count $operands) -eq 0; or string match -q -- '*=*' $operands[1]
         __mq_has -s --store; and set kind store
+    else if __mq_grouped
+        set kind group
     else
         for known in queue topic stream
             __mq_has --$known; and set kind $known
@@ -149,20 +158,28 @@ function __mq_properties
             printf '%s\n' lease= max-attempts={,none} backoff= dead=(__mq_ls --names --kind=queue) dead=none \
                 order={key,none} full={error,block,drop-old,dead} $all
         case topic
-            printf '%s\n' window= window-age= max-age={,none} $all
+            printf '%s\n' window= window-age= max-age={,none} full={error,block,drop-old,dead} $all
         case stream
-            printf '%s\n' sealed=yes sealed=no max-age={,none} $all
+            printf '%s\n' {sealed,audit}={yes,no} partitions= {max-age,max-per-key}={,none} $all
+        case group
+            printf '%s\n' lease= max-attempts={,none} backoff= dead=(__mq_ls --names --kind=queue) dead=none \
+                order={key,none}
     end
 end
 
 function __mq_kind_wanted
+    if __mq_grouped
+        printf '%s\n' stream topic
+        return
+    end
     for kind in queue topic stream
         __mq_has --$kind; and echo $kind
     end
 end
 
 complete -c mq-exec -f
-for tool in mq-send mq-recv mq-ack mq-peek mq-move mq-pub mq-sub mq-replay mq-ls mq-make mq-trim mq-rm
+for tool in mq-send mq-recv mq-ack mq-peek mq-move mq-pub mq-sub mq-replay mq-ls mq-make mq-trim mq-rm mq-seek \
+    mq-route mq-check
     complete -c $tool -f
     complete -c $tool -s s -l store -x -a '(__mq_stores)' -d 'Store'
     complete -c $tool -s q -l quiet -d 'No notices'
@@ -177,6 +194,7 @@ for tool in mq-send mq-pub
     complete -c $tool -s H -l header -x -d 'Header NAME=VALUE'
     complete -c $tool -s p -l priority -x -d '0 to 9, higher first'
     complete -c $tool -s T -l ttl -x -d 'Expires after this'
+    complete -c $tool -s w -l wait -x -a forever -d 'Wait for room where it is full'
     complete -c $tool -l resume -x -d 'Skip what earlier runs under this name have sent'
     complete -c $tool -l type -x -d 'Content type'
     complete -c $tool -l id -x -d 'Id given by the sender'
@@ -195,7 +213,12 @@ end
 
 complete -c mq-send -s D -l delay -x -d 'Not delivered before this has passed'
 complete -c mq-send -l at -x -a tomorrow -d 'Not delivered before this time'
-complete -c mq-send -s w -l wait -x -a forever -d 'Wait for room in a full queue'
+
+complete -c mq-pub -l partition -x -d 'Publish to this partition of the stream'
+complete -c mq-pub -l expect -x -d 'Only if the first message gets this offset'
+complete -c mq-pub -l expect-key -x -a none -d 'Only if this is the newest offset of the key'
+complete -c mq-pub -l mandatory -d 'Only if somebody would keep it'
+complete -c mq-pub -l tombstone -d 'An empty message: the key is no more'
 
 for tool in mq-recv mq-sub mq-replay
     complete -c $tool -s n -l count -x -d 'Stop after so many messages'
@@ -218,8 +241,16 @@ for tool in mq-sub mq-replay mq-peek
     complete -c $tool -s S -l since -x -a 'now today yesterday' -d 'From this time on'
 end
 
-complete -c mq-recv -s l -l lease -x -d 'Keep the messages leased'
-complete -c mq-recv -s c -l consumer -x -d 'Name in listings'
+for tool in mq-recv mq-sub
+    complete -c $tool -s l -l lease -x -d 'Keep the messages leased'
+    complete -c $tool -s c -l consumer -x -d 'Name in listings'
+end
+
+complete -c mq-sub -s g -l group -x -a '(__mq_groups)' -d 'As a member of this group'
+complete -c mq-sub -l partition -x -d 'Only this partition of streams'
+complete -c mq-sub -l create-only -d 'Make the groups, read nothing'
+complete -c mq-sub -l no-create -d 'A missing channel or group is an error'
+complete -c mq-sub -l strict -d 'End with 2 if messages were missed'
 
 complete -c mq-ack -l retry -d 'Deliver again after the back-off'
 complete -c mq-ack -s D -l delay -x -d 'With --retry: after this'
@@ -252,9 +283,10 @@ __mq_exec_option -l rate -x -d 'At most so many messages a second'
 __mq_exec_option -l retry-on -x -d 'Exit statuses that mean retry'
 __mq_exec_option -l dead-on -x -d 'Exit statuses that mean dead letter'
 __mq_exec_option -l ack-on -x -d 'Exit statuses that mean acknowledge'
-__mq_exec_option -s g -l group -x -d 'Work for a group'
+__mq_exec_option -s g -l group -x -a '(__mq_groups)' -d 'Work for a group'
 __mq_exec_option -l from -x -a 'first end' -d 'Where a new group starts'
 __mq_exec_option -s S -l since -x -a 'now today yesterday' -d 'A new group starts at this time'
+__mq_exec_option -l last -x -d 'A new group starts so many messages before the end'
 __mq_exec_option -s c -l consumer -x -d 'Name in listings'
 __mq_exec_option -l to -x -a '(__mq_names)' -d 'The output becomes messages there'
 __mq_exec_option -l sync -x -a 'full relaxed' -d 'When a commit returns'
@@ -290,11 +322,15 @@ complete -c mq-move -l sync -x -a 'full relaxed' -d 'When a commit returns'
 complete -c mq-move -l no-create -d 'A missing channel is an error'
 complete -c mq-move -l progress -d 'Messages and rate on stderr'
 
+complete -c mq-check -s C -l channel -x -a '(__mq_names)' -d 'Only channels that match'
+complete -c mq-check -s o -l output -x -a 'table plain json' -d 'Form of output, of all channels'
+
 complete -c mq-trim -l keep -x -d 'All but the newest so many'
 complete -c mq-trim -l keep-bytes -x -d 'All but the newest of this size'
 complete -c mq-trim -l older -x -d 'What is older than this'
 complete -c mq-trim -l to -x -a 'first end' -d 'What is before this offset'
 complete -c mq-trim -s a -l all -d 'Every message'
+complete -c mq-trim -l retain -d 'What the limits of the channels no longer keep'
 complete -c mq-trim -s y -l yes -d 'Do not ask'
 complete -c mq-trim -l dry-run -d 'Print what would be dropped'
 
@@ -304,10 +340,44 @@ for tool in mq-replay mq-peek
     complete -c $tool -s U -l until -x -a 'now today yesterday' -d 'Up to, not including, this time'
 end
 complete -c mq-replay -l rate -x -d 'At most so many messages a second'
+complete -c mq-replay -l loop -d 'Again and again'
+complete -c mq-replay -l last-per-key -d 'Only the last message of each key'
+complete -c mq-replay -l reverse -d 'The newest first'
+complete -c mq-replay -l partition -x -d 'Only this partition of streams'
+complete -c mq-replay -l strict -d 'End with 2 if messages were missed'
 
 complete -c mq-ls -s o -l output -x -a 'table plain json' -d 'Form of output'
 complete -c mq-ls -l names -d 'Names only, one a line'
 complete -c mq-ls -l kind -x -a 'queue topic stream' -d 'Only channels of this kind'
+
+complete -c mq-ls -l groups -d 'Groups of topics and streams'
+complete -c mq-ls -l routes -d Routes
+
+for tool in mq-make mq-rm
+    complete -c $tool -s g -l group -x -a '(__mq_groups)' -d Group
+end
+complete -c mq-make -l from -x -a 'first end' -d 'Where a new group starts'
+complete -c mq-make -s S -l since -x -a 'now today yesterday' -d 'A new group starts at this time'
+complete -c mq-make -l last -x -d 'A new group starts so many messages before the end'
+
+complete -c mq-seek -l from -x -a 'first end' -d 'Move to this offset'
+complete -c mq-seek -s S -l since -x -a 'now today yesterday' -d 'To this time'
+complete -c mq-seek -l last -x -d 'To so many messages before the end'
+complete -c mq-seek -l shift -x -d 'By so many messages'
+complete -c mq-seek -l partition -x -d 'This partition only'
+complete -c mq-seek -l dry-run -d 'Print what would be moved'
+complete -c mq-seek -l export -d 'Print positions'
+complete -c mq-seek -l import -d 'Read positions from stdin'
+complete -c mq-seek -s o -l output -x -a 'table plain json' -d 'Form of output'
+
+complete -c mq-route -s k -l key -x -d 'Only keys that match'
+complete -c mq-route -s m -l match -x -d 'Only headers that match NAME=GLOB'
+complete -c mq-route -l any -d 'One of several -m is enough'
+complete -c mq-route -l no-create -d 'A missing channel is an error'
+complete -c mq-route -l remove -d 'Remove routes'
+complete -c mq-route -l test -x -a '(__mq_names stream topic)' -d 'Print where a message would go'
+complete -c mq-route -s H -l header -x -d 'With --test: NAME=VALUE'
+complete -c mq-route -s o -l output -x -a 'table plain json' -d 'Form of the list'
 
 complete -c mq-make -l queue -d 'A queue'
 complete -c mq-make -l topic -d 'A topic'
@@ -321,13 +391,21 @@ complete -c mq-rm -l dry-run -d 'Print what would be deleted'
 for tool in mq-send mq-recv mq-peek mq-move
     complete -c $tool -n '__mq_operand_is 1' -a '(__mq_names queue)'
 end
-for tool in mq-pub mq-replay
+for tool in mq-pub mq-seek
     complete -c $tool -n '__mq_operand_is 1' -a '(__mq_names stream topic)'
 end
-complete -c mq-sub -a '(__mq_names stream topic)'
+for tool in mq-sub mq-replay
+    complete -c $tool -a '(__mq_names stream topic)'
+end
 complete -c mq-ls -a '(__mq_names)'
-complete -c mq-rm -a '(__mq_names)'
+complete -c mq-route -n '__mq_operand_is 1' -a '(__mq_names stream topic)'
+complete -c mq-route -n '__mq_operand_is 2' -a '(__mq_names)'
+complete -c mq-route -n '__mq_has --remove' -a '(__mq_ls --routes -o plain | string split -f 1 \t)'
+complete -c mq-seek -n '__mq_operand_is 2' -a '(__mq_groups (__mq_operands))'
+complete -c mq-rm -n 'not __mq_grouped' -a '(__mq_names)'
+complete -c mq-rm -n __mq_grouped -a '(__mq_names stream topic)'
 complete -c mq-trim -a '(__mq_names)'
+complete -c mq-check -n '__mq_operand_is 1' -a '(__mq_stores)'
 complete -c mq-move -n '__mq_operand_is 2; and not __mq_has --redrive' -a '(__mq_names)'
 complete -c mq-exec -n '__mq_operand_is 1; and not __mq_grouped' -a '(__mq_names queue)'
 complete -c mq-exec -n '__mq_operand_is 1; and __mq_grouped' -a '(__mq_names stream topic)'
