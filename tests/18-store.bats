@@ -59,7 +59,7 @@ printed_are_stored() {
 
 @test "the marker file names the format" {
 	must mq-send -q jobs body
-	[[ $(head -n 1 "$MQ_STORE/mq-store") == 'mq store 2' ]]
+	[[ $(head -n 1 "$MQ_STORE/mq-store") == 'mq store 3' ]]
 }
 
 @test "creating the store is noticed, once" {
@@ -144,10 +144,10 @@ printed_are_stored() {
 
 @test "a store of a newer format is refused" {
 	filled
-	{ echo 'mq store 3'; tail -n +2 "$MQ_STORE/mq-store"; } >marker
+	{ echo 'mq store 4'; tail -n +2 "$MQ_STORE/mq-store"; } >marker
 	cat marker >"$MQ_STORE/mq-store"
 	all_refuse 78
-	{ echo 'mq store 2'; tail -n +2 marker; } >"$MQ_STORE/mq-store"
+	{ echo 'mq store 3'; tail -n +2 marker; } >"$MQ_STORE/mq-store"
 	same 'mq-recv -e jobs' 'seq 2000'
 }
 
@@ -517,4 +517,22 @@ another_filesystem() {
 	FS_TYPE=fe534d42 must_fail 78 env LD_PRELOAD="$PWD/filesystem.so" mq-recv jobs
 	grep -q 'a store cannot lie on SMB' "$err"
 	prints a mq-recv jobs
+}
+
+@test "a large body whose number is still locked by one that failed gets another" {
+	must mq-send jobs a
+	test_c <<-'END'
+		#define _GNU_SOURCE
+		#include <fcntl.h>
+		#include <stdlib.h>
+		int main(void)
+		{
+			struct flock l = { .l_type = F_WRLCK, .l_start = ((off_t)1 << 30) + 1, .l_len = 1 };
+			int fd = open("store/control", O_RDWR);
+			if (fd < 0 || fcntl(fd, F_OFD_SETLK, &l) != 0)
+				return 1;
+			return system("head -c 100000 /dev/zero | mq-send -q --file=- jobs") ? 2 : 0;
+		}
+	END
+	[[ $(mq-recv -n 2 -r jobs | wc -c) == 100001 ]]
 }

@@ -60,6 +60,13 @@ crash() {
 	(($(clock) - begin < 2000000))
 }
 
+@test "a retry without delay is said to come at once" {
+	must mq-make --queue jobs backoff=0..0 max-attempts=2
+	must mq-send jobs a
+	must_fail 2 mq-exec -e jobs false
+	[[ $(head -n 1 "$err") == 'mq-exec: jobs:0: exit status 1, attempt 1 of 2, again at once' ]]
+}
+
 @test "a message that waits for its retry is not ready before" {
 	must mq-make --queue jobs backoff=1h..1h
 	seq 10 | must mq-send jobs
@@ -108,7 +115,7 @@ crash() {
 }
 
 @test "a retry of a large message: its body comes whole" {
-	must mq-make --queue jobs backoff=1ms..1ms
+	must mq-make --queue jobs backoff=1s..1s
 	head -c 3000000 /dev/urandom >input
 	must mq-send -r jobs <input
 	must_fail 2 mq-exec -e jobs false

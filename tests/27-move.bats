@@ -349,3 +349,41 @@ dead() {
 	must mq-move --redrive jobs
 	prints body mq-recv jobs
 }
+
+@test "the dead letters of a group are put back to that group, from where they still lie" {
+	must mq-make -q --stream log
+	must mq-pub -q -k a log 1 2
+	must mq-pub -q -k b log 3
+	must mq-make -q -g one log
+	must mq-make -q -g two log order=key
+	must_fail 2 mq-exec -q -g one -e log sh -c 'exit 65'
+	must_fail 2 mq-exec -q -g two -e log sh -c 'exit 65'
+	[[ $(mq-peek -j log.dead | jq -r .group | sort | uniq -c | xargs) == '3 one 3 two' ]]
+	must mq-move -q --redrive log
+	[[ $(stored log.dead) == 0 && $(stored log) == 3 ]]
+	prints $'1\n2\n3' mq-sub -g one -e log
+	[[ $(mq-sub -g two -e log | sort | xargs) == '1 2 3' ]]
+	nothing mq-sub -g one -e log
+}
+
+@test "a dead letter whose message was trimmed stays, and goes elsewhere" {
+	must mq-make -q --stream log
+	must mq-pub -q log 1
+	must_fail 2 mq-exec -q -g one -e log sh -c 'exit 65'
+	must mq-trim -q -y --all log
+	refuses 66 'log:0: is no longer there' mq-move --redrive log
+	[[ $(stored log.dead) == 1 ]]
+	must mq-move -q log.dead jobs
+	prints 1 mq-recv jobs
+}
+
+@test "letters that cannot go back to their group do not keep the others from it" {
+	must mq-make -q --stream log
+	seq 300 | must mq-pub -q log
+	must_fail 2 mq-exec -q -P 4 -g one -e log sh -c 'exit 65'
+	must mq-trim -q -y --to=100 log
+	refuses 66 'log:' mq-move -q --redrive log
+	[[ $(stored log.dead) == 100 ]]
+	mq-sub -g one -e log | sort -n >got
+	seq 101 300 | cmp - got
+}

@@ -98,6 +98,9 @@ channels_by_kind() {
 	expect "$1" 'mq-send --reply-to=' 'jobs jobs.eu'
 	expect "$1" 'mq-peek ' 'jobs jobs.eu'
 	expect "$1" 'mq-trim -y log ' 'jobs jobs.eu log news'
+	expect "$1" 'mq-seek ' 'log news'
+	expect "$1" 'mq-make -g mailer ' 'log news'
+	expect "$1" 'mq-rm -g mailer log ' 'log news'
 	expect "$1" 'mq-move ' 'jobs jobs.eu'
 	expect "$1" 'mq-move -n 5 jobs ' 'jobs jobs.eu log news'
 	expect "$1" 'mq-move --redrive ' 'jobs jobs.eu'
@@ -105,6 +108,18 @@ channels_by_kind() {
 	expect "$1" 'mq-exec -P 4 ' 'jobs jobs.eu'
 	expect "$1" 'mq-exec -g mailer ' 'log news'
 	expect "$1" 'mq-exec --to=' 'jobs jobs.eu log news'
+}
+
+groups_of_channels() {
+	some_channels "$1"
+	must mq-make -g mailer log
+	must mq-make -g mailer news
+	must mq-make -g biller news
+	expect "$1" 'mq-sub -g ' 'biller mailer'
+	expect "$1" 'mq-exec --group=m' mailer
+	expect "$1" 'mq-rm -g ' 'biller mailer'
+	expect "$1" 'mq-seek log ' mailer
+	expect "$1" 'mq-seek --from=first news ' 'biller mailer'
 }
 
 command_of_exec() {
@@ -151,6 +166,8 @@ values_of_options() {
 	expect "$1" 'mq-ack --dead --reason=' ''
 	expect "$1" 'mq-exec --sync=r' relaxed
 	expect "$1" 'mq-trim --to=' 'end first'
+	expect "$1" 'mq-seek --from=' 'end first'
+	expect "$1" 'mq-seek -o ' 'json plain table'
 	: >input.file
 	expect "$1" 'mq-send jobs --file=input.' input.file
 }
@@ -160,6 +177,7 @@ properties() {
 	must mq-make -s ./other
 	expect "$1" 'mq-make --topic new window-' window-age
 	expect "$1" 'mq-make news w' 'window window-age'
+	expect "$1" 'mq-make -g mailer news l' lease
 	case $1 in
 	(fish) # offers a property and its value in one
 		expect "$1" 'mq-make jobs max-m' 'max-message max-messages max-messages=none'
@@ -198,6 +216,7 @@ hostile_words() {
 @test "bash: options have their values" { values_of_options bash; }
 @test "bash: properties are offered by kind, with their values" { properties bash; }
 @test "bash: words of the line are never run" { hostile_words bash; }
+@test "bash: groups are offered, those of the channel where it is known" { groups_of_channels bash; }
 @test "bash: behind the queue of mq-exec a command is completed" { command_of_exec bash; }
 
 @test "bash: states are a list with commas" {
@@ -252,6 +271,7 @@ hostile_words() {
 @test "zsh: options have their values" { values_of_options zsh; }
 @test "zsh: properties are offered by kind, with their values" { properties zsh; }
 @test "zsh: words of the line are never run" { hostile_words zsh; }
+@test "zsh: groups are offered, those of the channel where it is known" { groups_of_channels zsh; }
 @test "zsh: behind the queue of mq-exec a command is completed" { command_of_exec zsh; }
 
 # ---- fish ------------------------------------------------------------------------------------------------
@@ -263,4 +283,5 @@ hostile_words() {
 @test "fish: options have their values" { values_of_options fish; }
 @test "fish: properties are offered by kind, with their values" { properties fish; }
 @test "fish: words of the line are never run" { hostile_words fish; }
+@test "fish: groups are offered, those of the channel where it is known" { groups_of_channels fish; }
 @test "fish: behind the queue of mq-exec a command is completed" { command_of_exec fish; }

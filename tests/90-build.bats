@@ -186,6 +186,25 @@ layer() {
 	done
 }
 
+@test "manual: the help of every tool fits a screen of 24 lines and 80 columns, and shows examples" {
+	for tool in $(tools); do
+		"$tool" --help >help
+		(($(wc -l <help) <= 24)) || { echo "$tool: $(wc -l <help) lines"; false; }
+		run ! grep -nE '^.{81}' help
+		# They stand behind the options that every tool has.
+		(($(sed '1,/^  -s, --store/d' help | grep -c '^  [^ ]') >= 2)) || { echo "$tool: no examples"; false; }
+	done
+}
+
+@test "manual: the table of exit statuses is the same in every page" {
+	for page in "$ROOT"/man/*.1 "$ROOT/man/mq.7"; do
+		awk '/^\.Sh EXIT STATUS/ { inside = 1 } inside; inside && /^\.El/ { exit }' "$page" >table
+		[[ -e first ]] || cp table first
+		diff first table || { echo "in $page"; false; }
+	done
+	[[ $(grep -c '^\.It' first) == 16 ]]
+}
+
 @test "manual: the examples of every page run" {
 	need jq
 	failed=0

@@ -68,11 +68,16 @@ static inline lmq_store *bench_store(const char *path)
 	return store;
 }
 
+static inline lmq_channel *bench_channel(lmq_store *store, const char *name, enum lmq_kind kind)
+{
+	lmq_channel *channel;
+	bench_must(lmq_channel_open(store, name, kind, kind == LMQ_ANY ? 0 : LMQ_CREATE, &channel), store, name);
+	return channel;
+}
+
 static inline lmq_channel *bench_queue(lmq_store *store, const char *name)
 {
-	lmq_channel *queue;
-	bench_must(lmq_channel_open(store, name, LMQ_QUEUE, LMQ_CREATE, &queue), store, "queue");
-	return queue;
+	return bench_channel(store, name, LMQ_QUEUE);
 }
 #endif
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: ISC
-# The rows of the benchmark, one function each, run by name in the scratch directory; `run` gives them their
-# sizes and what measures and prints.
+# Rows of the benchmark, one function each, run by name in the scratch directory; `run` gives them their
+# sizes and what measures and prints. Those about topics, streams, groups and routes are in topics.bash.
 # Those sizes: TURNS PROCESSES JSON WAKES FLOW GIB RUNS LEASES CROWD TAKEOVERS; and scratch, row.
 # shellcheck disable=SC2153,SC2154
 
