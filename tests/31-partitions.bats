@@ -198,14 +198,18 @@ own_round() {
 	shared 4 a:4
 }
 
+# joined N: so many members.
+joined() {
+	[[ $(mq-ls --groups -o json log | jq -s '.[0].members') == "$1" ]]
+}
+
 @test "more members than partitions: some wait, and one of these takes over" {
 	a_log 2
+	# Who joins last waits: one after the other.
 	for m in a b c; do
 		member $m
 		pids[${#pids[@]}]=$started
-	done
-	for pid in "${pids[@]}"; do
-		until_true 20 blocked "$pid"
+		until_true 20 joined "${#pids[@]}"
 	done
 	until_true 20 shared 2 a:1 b:1 c:0
 	kill -KILL "${pids[0]}"
