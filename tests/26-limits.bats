@@ -297,11 +297,11 @@ room() {
 	room 10
 	must mq-make --queue results max-messages=1
 	must mq-send jobs a b
-	start exec timeout 20 mq-exec --to results jobs cat
+	start exec mq-exec --to results jobs cat
 	until_true 20 eval '[[ $(stored results) == 1 ]]'
 	prints a mq-recv -w 20 results
 	if ! ours "$started"; then
-		start exec timeout 20 mq-exec --to results jobs cat
+		start exec mq-exec --to results jobs cat
 	fi
 	prints b mq-recv -w 20 results
 	[[ $(stored jobs) == 0 ]]
