@@ -155,8 +155,6 @@ struct form {
 bool form_option(struct form *form, int key, const char *argument);
 /* Decides what depends on stdout (escape); call once after the options. */
 void form_ready(struct form *form);
-/* Whether it is a stream with several partitions, for form.partitioned. */
-bool channel_partitioned(lmq_channel *channel);
 
 /* Where a message comes from, so that a large body can be fetched piece by piece. */
 struct body_source {
@@ -203,7 +201,6 @@ uint64_t output_completed(void);
 bool output_take_back(void);
 /* Before a wait: dies by SIGPIPE if stdout is a pipe that nobody reads any more. */
 void output_check_reader(void);
-bool output_pending(void);	/* something is buffered */
 int output_error(void);		/* errno of the failed write, EPIPE among them; 0 */
 /* What a reader does after OUTPUT_FAILED, having given back its messages: dies by SIGPIPE on EPIPE, else 74. */
 _Noreturn void output_die(void);
@@ -258,13 +255,12 @@ struct body_source receiver_source(lmq_receiver *receiver);
  */
 int channel_await(lmq_store *store, const char *name, enum lmq_kind kind, lmq_watch *watch, int64_t deadline,
 	lmq_channel **channel);
-/* Tells of messages that were trimmed away before they were read, beyond the *told ones told of before. */
-void missed_tell(const char *name, lmq_reader *reader, uint64_t *told);
 /* The name given by -c, if it can be one, or 64; without (NULL) HOST:PID. Kept for good. */
 const char *consumer_name(const char *given);
 /* The only operand, or 64; what: "queue". */
 const char *only_operand(int argc, char **argv, int first, const char *what);
-/* As missed_tell(), of so many that were missed; how many of them were not told of before. */
+/* Tells of messages that were trimmed away before they were read: so many in all, beyond the *told ones told of
+ * before; returns how many these were. */
 uint64_t missed_say(const char *name, uint64_t missed, uint64_t *told);
 /* At the end, of all that were missed: unless the only line about them has said it. */
 void missed_sum(uint64_t missed);

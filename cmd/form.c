@@ -71,13 +71,6 @@ void form_ready(struct form *form)
 	form->delimiter = "\n";
 }
 
-bool channel_partitioned(lmq_channel *channel)
-{
-	struct lmq_channel_info info;
-
-	return lmq_channel_info(channel, &info) == 0 && info.partitions > 1;
-}
-
 /* ---- numbers and times ------------------------------------------------------------------------ */
 
 char *decimal_put(char *to, uint64_t number)

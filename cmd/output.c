@@ -178,11 +178,6 @@ uint64_t output_completed(void)
 	return completed;
 }
 
-bool output_pending(void)
-{
-	return used > 0;
-}
-
 int output_error(void)
 {
 	return failure;

@@ -82,11 +82,6 @@ void missed_sum(uint64_t missed)
 		warn("%" PRIu64 " message%s missed", missed, missed == 1 ? " was" : "s were");
 }
 
-void missed_tell(const char *name, lmq_reader *reader, uint64_t *told)
-{
-	missed_say(name, lmq_reader_missed(reader), told);
-}
-
 void group_start(const struct range *range, enum lmq_kind kind, enum lmq_seek *how, int64_t *value)
 {
 	const char *from = range->from;

@@ -8,14 +8,8 @@
 
 enum { STEP_RUNS = 1024, STEP_MESSAGES = 4096, STEP_BYTES = 4 << 20 };
 
-/* Ends a transaction on one queue: burials after the queue's own records. */
-static int finish(struct txn *t, struct queue *q, struct burial *b, int rc, uint64_t *missed)
+int aside_end(struct txn *t, struct queue *q, int rc, uint64_t *missed)
 {
-	if (rc == 0)
-		rc = queue_store(q);
-	if (rc == 0)
-		rc = burial_commit(b, q);
-	burial_free(b);
 	if (rc != 0) {
 		txn_abort(t);
 		return rc == LMQ_END ? 0 : rc;	/* the channel is gone: the next look says so */
@@ -23,6 +17,17 @@ static int finish(struct txn *t, struct queue *q, struct burial *b, int rc, uint
 	rc = txn_commit(t, LMQ_SYNC_RELAXED);
 	*missed += rc == 0 ? q->missed : 0;
 	return rc;
+}
+
+/* Burials come after the queue's own records. */
+static int finish(struct txn *t, struct queue *q, struct burial *b, int rc, uint64_t *missed)
+{
+	if (rc == 0)
+		rc = queue_store(q);
+	if (rc == 0)
+		rc = burial_commit(b, q);
+	burial_free(b);
+	return aside_end(t, q, rc, missed);
 }
 
 /* About as many messages as one transaction may bury. */

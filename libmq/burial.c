@@ -75,7 +75,8 @@ static int gather(struct burial *b, struct queue *q, const struct run_record *r)
 	return rc == LMQ_END ? fail_damaged(q->t->store, "an unsettled message is missing") : rc;
 }
 
-int bury(struct burial *b, struct queue *q, const struct run_record *r, enum counter why)
+/* A carved run becomes dead letters. */
+static int bury(struct burial *b, struct queue *q, const struct run_record *r, enum counter why)
 {
 	int rc = gather(b, q, r);
 	q->position.counter[COUNT_DEAD] += why == COUNT_DEAD ? 0 : r->end - r->first;

@@ -24,7 +24,8 @@
 
 enum { CLOCK_EVERY = 64 };	/* blocks or chunks between two looks at the clock */
 
-void check_note(struct check *c, uint64_t *count)
+/* Counts a fault, and where the first one is. */
+static void check_note(struct check *c, uint64_t *count)
 {
 	if (c->found->damaged + c->found->broken == 0) {
 		c->found->wrong_partition = c->lane;

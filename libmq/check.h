@@ -45,7 +45,6 @@ struct check {
 };
 
 /* check.c */
-void check_note(struct check *c, uint64_t *count);	/* counts a fault, and where the first one is */
 void check_damage(struct check *c);
 int check_tick(struct check *c);	/* renews the snapshot if it is old */
 bool check_is_queue(const struct check *c);

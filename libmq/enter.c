@@ -202,11 +202,5 @@ int enter_more(lmq_store *s, uint32_t id, uint16_t lane, const char *group, uint
 		rc = enter_some(&q);
 	if (rc == 0)
 		rc = queue_store(&q);
-	if (rc != 0) {
-		txn_abort(&t);
-		return rc == LMQ_END ? 0 : rc;	/* it is gone: the next look says so */
-	}
-	rc = txn_commit(&t, LMQ_SYNC_RELAXED);
-	*missed += rc == 0 ? q.missed : 0;
-	return rc;
+	return aside_end(&t, &q, rc, missed);
 }

@@ -675,8 +675,6 @@ struct burial {			/* dead letters of one queue, gathered in a transaction; all 0
 	struct decoded parts;
 };
 bool can_bury(const struct queue *q);
-/* A carved run becomes dead letters. */
-int bury(struct burial *b, struct queue *q, const struct run_record *r, enum counter why);
 bool burial_full(const struct burial *b);	/* enough for one transaction */
 /* Appends them, after queue_store(). */
 int burial_commit(struct burial *b, struct queue *q);
@@ -693,6 +691,8 @@ bool message_expired(const struct lmq_message *m, uint64_t channel_ttl, int64_t 
 
 /* ---- aside.c: what may not be delivered is moved aside ------------------------------------------------------ */
 
+/* Ends such a transaction, rc being what came of it so far. *missed grows by what the queue found missing. */
+int aside_end(struct txn *t, struct queue *q, int rc, uint64_t *missed);
 /* Runs whose time has come, in a bounded transaction of its own. */
 int aside_due(lmq_store *s, uint32_t id, uint16_t lane, const char *group, uint64_t *missed);
 /* Messages that the caller holds and whose last consumer died at that attempt; *part becomes what is left to do. */

@@ -15,8 +15,6 @@
 
 #include <string.h>
 
-enum { FORGET_STEPS = 1 };
-
 /* ---- catching up ---------------------------------------------------------------------------- */
 
 /* Whether so much is not indexed that it should not be left to the transaction that needs it. */
@@ -111,54 +109,38 @@ int latest_find(struct txn *t, uint32_t id, uint16_t lane, struct head_record *h
 
 /* ---- forgetting ----------------------------------------------------------------------------- */
 
-static int has_entries(struct txn *t, uint32_t id, uint16_t lane, bool *any)
+/* Whether the lane has entries in the table. LMQ_END. */
+static int any_entry(struct txn *t, uint32_t id, uint16_t lane)
 {
-	struct key k = key_latest(id, lane, (const uint8_t[16]){ 0 }, 0);
-	MDB_val key = { BLOCK_PREFIX, k.bytes }, value;
-	MDB_cursor *cursor;
-	int rc = mdb_cursor_open(t->mdb, t->store->table, &cursor);
-	if (rc == 0) {
-		rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-		*any = rc == 0 && key.mv_size >= BLOCK_PREFIX && memcmp(key.mv_data, k.bytes, BLOCK_PREFIX) == 0;
-		mdb_cursor_close(cursor);
-	}
-	return rc == 0 || rc == MDB_NOTFOUND ? 0 : fail_lmdb(t->store, t->store->path, rc);
+	struct key k = key_latest(id, lane, (const uint8_t[16]){ 0 }, 0), found;
+	return find_key(t, &k, BLOCK_PREFIX, &found, NULL);
 }
 
-/* A step from *at on, which it moves. */
-static int forget_step(struct step *p, uint64_t *at, uint64_t floor)
+int latest_forget(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, uint64_t *floor)
 {
-	int rc = index_gather(p, *at, floor);
+	struct step p;
 	uint64_t holes;
-	for (size_t i = 0; rc == 0 && i < p->count; i++) {
-		rc = index_leave(p, p->keyed[i].hash, p->keyed[i].offset);
+	int rc;
+	if (*floor > head->end)
+		*floor = head->end;
+	if (*floor <= head->first)
+		return 0;
+	rc = any_entry(t, id, lane);
+	if (rc == LMQ_END && head->holes == 0)
+		return 0;
+	if (rc == 0 || rc == LMQ_END)
+		rc = index_begin(&p, t, id, lane, head);
+	if (rc == 0)
+		rc = index_gather(&p, head->first, *floor);
+	for (size_t i = 0; rc == 0 && i < p.count; i++) {
+		rc = index_leave(&p, p.keyed[i].hash, p.keyed[i].offset);
 		if (rc == LMQ_END)
 			rc = 0;
 	}
 	if (rc != 0)
 		return rc;
-	holes = p->to - *at - p->live;
-	p->head->holes -= holes < p->head->holes ? holes : p->head->holes;
-	*at = p->to;
+	holes = p.to - head->first - p.live;
+	head->holes -= holes < head->holes ? holes : head->holes;
+	*floor = p.to;
 	return 0;
-}
-
-int latest_forget(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, uint64_t *floor)
-{
-	uint64_t at = head->first;
-	struct step p;
-	bool any = false;
-	int rc;
-	if (*floor > head->end)
-		*floor = head->end;
-	if (*floor <= at)
-		return 0;
-	rc = has_entries(t, id, lane, &any);
-	if (rc != 0 || (!any && head->holes == 0))
-		return rc;
-	rc = index_begin(&p, t, id, lane, head);
-	for (int i = 0; rc == 0 && i < FORGET_STEPS && at < *floor; i++)
-		rc = forget_step(&p, &at, *floor);
-	*floor = at;
-	return rc;
 }

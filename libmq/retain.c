@@ -283,49 +283,41 @@ int retain_apply(struct txn *t, uint32_t id, uint16_t lane, const struct channel
 	return rc;
 }
 
-int retain_rest(struct txn *t, uint32_t id)
-{
-	struct channel_record r;
-	struct head_record head;
-	uint64_t first;
-	int rc = get_channel_record(t->store, t->mdb, id, &r);
-	for (uint16_t lane = 0; rc == 0 && lane < lanes_of(&r); lane++) {
-		rc = get_head(t->store, t->mdb, id, lane, &head);
-		first = head.first;
-		if (rc == 0)
-			rc = retain_apply(t, id, lane, &r, &head);
-		if (rc == 0)
-			rc = put_head(t, id, lane, &head);
-		if (rc == 0 && head.first > first)
-			return 0;
-	}
-	return rc == 0 ? LMQ_END : rc;
-}
-
 /* ---- for those that nobody writes to -------------------------------------------------------- */
 
-static int retain_lane(lmq_channel *c, struct txn *t, uint16_t lane, uint64_t *dropped, bool *changed)
+/* A step in a lane. LMQ_END: it has no log. *changed: there may be more to do. */
+static int retain_lane(struct txn *t, uint32_t id, uint16_t lane, const struct channel_record *r, uint64_t *dropped,
+	bool *changed)
 {
-	struct channel_record r;
 	struct head_record head;
 	uint64_t first, bytes;
-	int rc = channel_record(c, t->mdb, &r);
-	if (rc == 0)
-		rc = get_head(c->store, t->mdb, c->id, lane, &head);
+	int rc = get_head(t->store, t->mdb, id, lane, &head);
 	if (rc != 0)
-		return rc == LMQ_END ? channel_gone(c) : rc;
+		return rc;
 	first = head.first;
 	bytes = head.bytes;
-	rc = retain_apply(t, c->id, lane, &r, &head);
+	rc = retain_apply(t, id, lane, r, &head);
 	*dropped = head.first - first;
 	/* Blocks of what was dropped before may be left. */
 	*changed = head.first != first || head.bytes != bytes;
-	return rc == 0 ? put_head(t, c->id, lane, &head) : rc;
+	return rc == 0 ? put_head(t, id, lane, &head) : rc;
+}
+
+int retain_rest(struct txn *t, uint32_t id)
+{
+	struct channel_record r;
+	uint64_t dropped;
+	bool changed = false;
+	int rc = get_channel_record(t->store, t->mdb, id, &r);
+	for (uint16_t lane = 0; rc == 0 && !changed && lane < lanes_of(&r); lane++)
+		rc = retain_lane(t, id, lane, &r, &dropped, &changed);
+	return rc == 0 && !changed ? LMQ_END : rc;
 }
 
 int lmq_channel_retain(lmq_channel *c, uint64_t *at, uint64_t *dropped, bool *more)
 {
 	uint16_t lane = *at < c->lanes ? (uint16_t)*at : 0;
+	struct channel_record r;
 	bool changed = false;
 	struct txn t;
 	int rc = c->kind != LMQ_QUEUE ? txn_begin(c->store, &t) : LMQ_END;
@@ -333,7 +325,9 @@ int lmq_channel_retain(lmq_channel *c, uint64_t *at, uint64_t *dropped, bool *mo
 	*more = false;
 	if (rc != 0)
 		return rc == LMQ_END ? 0 : rc;
-	rc = retain_lane(c, &t, lane, dropped, &changed);
+	rc = channel_record(c, t.mdb, &r);
+	if (rc == 0 && (rc = retain_lane(&t, c->id, lane, &r, dropped, &changed)) == LMQ_END)
+		rc = channel_gone(c);
 	if (*dropped > 0)
 		txn_wake(&t, c->id);	/* publishers may wait for the room */
 	if (rc == 0)

@@ -149,7 +149,7 @@ static int spread_room(struct spread *p)
 	return p->at && p->order && p->bits && p->asked ? 0 : no_memory(p->s);
 }
 
-void spread_end(struct spread *p)
+static void spread_end(struct spread *p)
 {
 	for (size_t i = 0; i < p->reached; i++)
 		free(p->at[p->order[i]].bits);
@@ -161,7 +161,8 @@ void spread_end(struct spread *p)
 	free(p->asked);
 }
 
-int spread_begin(struct spread *p, lmq_store *s, MDB_txn *mdb, uint32_t id, const char *name, const struct batch *b)
+/* Published to the channel called name. To be ended whatever it returns. */
+static int spread_begin(struct spread *p, lmq_store *s, MDB_txn *mdb, uint32_t id, const char *name, const struct batch *b)
 {
 	struct plan *plan;
 	int rc;

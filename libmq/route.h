@@ -70,8 +70,5 @@ struct spread {			/* where the messages of a batch go */
 	uint32_t *asked;	/* rules with conditions that have been met on the way, */
 	size_t asked_count;
 };
-/* Published to the channel called name. To be ended whatever it returns. */
-int spread_begin(struct spread *p, lmq_store *s, MDB_txn *mdb, uint32_t id, const char *name, const struct batch *b);
-void spread_end(struct spread *p);
 
 #endif

@@ -22,6 +22,16 @@ static bool key_under(const MDB_val *key, const struct key *prefix, size_t prefi
 	return true;
 }
 
+/* The first key of the same table and space, not before k. LMQ_END. */
+static int space_key(lmq_store *s, MDB_cursor *cursor, const struct key *k, size_t size, struct key *found, MDB_val *value)
+{
+	MDB_val key = { k->size, (void *)k->bytes };
+	int rc = mdb_cursor_get(cursor, &key, value, MDB_SET_RANGE);
+	if (rc == MDB_NOTFOUND || (rc == 0 && !key_under(&key, k, RUN_PREFIX, size, found)))
+		return LMQ_END;
+	return rc == 0 ? 0 : fail_lmdb(s, s->path, rc);
+}
+
 static int run_step(lmq_store *s, MDB_cursor *cursor, MDB_cursor_op op, uint32_t space, uint64_t from,
 	struct run_record *r)
 {
@@ -115,14 +125,10 @@ int run_first_ready(lmq_store *s, MDB_cursor *cursor, uint32_t space, uint8_t cl
 	uint8_t *found_class, struct run *r)
 {
 	struct key k = key_ready(space, class, from), found;
-	MDB_val key = { k.size, k.bytes }, value;
-	int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	if (rc == MDB_NOTFOUND)
-		return LMQ_END;
+	MDB_val value;
+	int rc = space_key(s, cursor, &k, READY_KEY, &found, &value);
 	if (rc != 0)
-		return fail_lmdb(s, s->path, rc);
-	if (!key_under(&key, &k, RUN_PREFIX, READY_KEY, &found))
-		return LMQ_END;
+		return rc;
 	*found_class = found.bytes[RUN_PREFIX];
 	r->first = get64(found.bytes + RUN_PREFIX + 1);
 	if (!number_get(&r->end, 8, &found, value.mv_data, value.mv_size) || r->end <= r->first)
@@ -133,14 +139,10 @@ int run_first_ready(lmq_store *s, MDB_cursor *cursor, uint32_t space, uint8_t cl
 int run_first_due(lmq_store *s, MDB_cursor *cursor, uint32_t space, int64_t from, int64_t *due, uint64_t *first)
 {
 	struct key k = key_due(space, from, 0), found;
-	MDB_val key = { k.size, k.bytes }, value;
-	int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	if (rc == MDB_NOTFOUND)
-		return LMQ_END;
+	MDB_val value;
+	int rc = space_key(s, cursor, &k, DUE_KEY, &found, &value);
 	if (rc != 0)
-		return fail_lmdb(s, s->path, rc);
-	if (!key_under(&key, &k, RUN_PREFIX, DUE_KEY, &found))
-		return LMQ_END;
+		return rc;
 	*due = (int64_t)get64(found.bytes + RUN_PREFIX);
 	*first = get64(found.bytes + RUN_PREFIX + 8);
 	return 0;
