@@ -15,6 +15,7 @@ INCLUDEDIR = $(PREFIX)/include
 DATADIR = $(PREFIX)/share
 MANDIR = $(DATADIR)/man
 INSTALL = install
+GNULIB = $(BUILD)/gnulib
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
@@ -27,19 +28,32 @@ lib_sources := $(wildcard libmq/*.c)
 tool_sources := $(wildcard cmd/mq-*.c)
 shared_sources := $(filter-out $(tool_sources),$(wildcard cmd/*.c))
 unit_sources := $(wildcard tests/unit/*.c)
+# What has a header is shared by the crash tests, disk.c is loaded into others; the rest are programs.
+crash_shared := $(patsubst %.h,%.c,$(wildcard tests/crash/*.h))
+crash_sources := $(filter-out $(crash_shared) tests/crash/disk.c,$(wildcard tests/crash/*.c))
+# Each is a target but what they share, and the program that feeds one with files.
+fuzz_shared := tests/fuzz/fuzz.c
+fuzz_sources := $(filter-out $(fuzz_shared) tests/fuzz/main.c,$(wildcard tests/fuzz/*.c))
 pages := $(wildcard man/*.[1-8])
 
+comma := ,
 object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 lib_objects := $(call object,$(lib_sources))
 shared_objects := $(call object,$(shared_sources))
 tool_names := $(notdir $(tool_sources:.c=))
 tools := $(addprefix $(BUILD)/,$(tool_names))
 unit_programs := $(patsubst %.c,$(BUILD)/%,$(unit_sources))
-all_objects := $(call object,$(lib_sources) $(tool_sources) $(shared_sources) $(unit_sources))
+crash_programs := $(patsubst %.c,$(BUILD)/%,$(crash_sources))
+crash_objects := $(call object,$(crash_shared))
+fuzz_programs := $(patsubst %.c,$(BUILD)/%,$(fuzz_sources))
+# FUZZER=1: with clang's libFuzzer, which has a main() of its own.
+fuzz_objects := $(call object,$(fuzz_shared) $(if $(FUZZER),,tests/fuzz/main.c))
+all_objects := $(call object,$(lib_sources) $(tool_sources) $(shared_sources) $(unit_sources) \
+	$(crash_shared) $(crash_sources) $(fuzz_shared) $(fuzz_sources) tests/fuzz/main.c)
 
 # ---- the machine -------------------------------------------------------------------------------
 
-wrappers := check demo asan strict lint clean help
+wrappers := check demo asan strict lint mutants coverage fuzz clean help
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(wrappers),$(MAKECMDGOALS)),all),)
 include $(BUILD)/config.mk
 endif
@@ -111,10 +125,12 @@ endif
 
 # ---- building ----------------------------------------------------------------------------------
 
-.PHONY: all unit FORCE
+.PHONY: all unit crash fuzz-programs FORCE
 .DEFAULT_GOAL = all
 all: $(tools) $(BUILD)/libmq.a $(BUILD)/libmq.so
 unit: $(unit_programs)
+crash: $(crash_programs) $(BUILD)/tests/crash/disk.so
+fuzz-programs: $(fuzz_programs)
 FORCE:
 
 soname := libmq.so.0
@@ -124,11 +140,11 @@ real_name := libmq.so.$(version)
 $(lib_objects): $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	$(call say,CC,$@)mkdir -p $(@D) && $(call compile,-fPIC -fvisibility=hidden $(lmdb_cflags))
 
-$(BUILD)/obj/cmd/%.o $(BUILD)/obj/tests/unit/%.o: extra = -fPIE -Icmd @$(BUILD)/gnulib/cppflags
-$(BUILD)/obj/cmd/%.o: cmd/%.c $(BUILD)/flags $(BUILD)/gnulib/cppflags
+$(BUILD)/obj/cmd/%.o $(BUILD)/obj/tests/unit/%.o: extra = -fPIE -Icmd @$(GNULIB)/cppflags
+$(BUILD)/obj/cmd/%.o: cmd/%.c $(BUILD)/flags $(GNULIB)/cppflags
 	$(call say,CC,$@)mkdir -p $(@D) && $(call compile,$(extra))
 
-$(BUILD)/obj/tests/unit/%.o: tests/unit/%.c $(BUILD)/flags $(BUILD)/gnulib/cppflags
+$(BUILD)/obj/tests/unit/%.o: tests/unit/%.c $(BUILD)/flags $(GNULIB)/cppflags
 	$(call say,CC,$@)mkdir -p $(@D) && $(call compile,$(extra))
 
 $(BUILD)/libmq.a: $(lib_objects) $(BUILD)/sources
@@ -145,7 +161,7 @@ $(BUILD)/libmq.so: $(BUILD)/$(real_name)
 
 # The library goes into each tool as a whole: half the start-up time of a program that has to find it.
 archives := $(BUILD)/libcmd.a $(BUILD)/libmq.a
-link = $(CC) -pie $(ldflags) -o $@ $< $(archives) $(BUILD)/gnulib/gllib/libgnu.a \
+link = $(CC) -pie $(ldflags) -o $@ $< $(archives) $(GNULIB)/gllib/libgnu.a \
 	$(lmdb_libs) -lm $(LDLIBS)
 
 $(tools): $(BUILD)/%: $(BUILD)/obj/cmd/%.o $(archives)
@@ -154,9 +170,56 @@ $(tools): $(BUILD)/%: $(BUILD)/obj/cmd/%.o $(archives)
 $(unit_programs): $(BUILD)/%: $(BUILD)/obj/%.o $(archives)
 	$(call say,LINK,$@)mkdir -p $(@D) && $(link)
 
+# The crash tests put functions of their own in the place of the library's and the system's.
+$(BUILD)/obj/tests/crash/%.o: fortify =
+$(BUILD)/obj/tests/crash/%.o: tests/crash/%.c $(BUILD)/flags
+	$(call say,CC,$@)mkdir -p $(@D) && $(call compile,-fPIE)
+
+$(BUILD)/tests/crash/opening: wraps = gate_lock mdb_txn_id inspect_data
+$(BUILD)/tests/crash/creating: wraps = store_create
+$(BUILD)/tests/crash/recovering: wraps = mdb_txn_begin store_recover
+$(BUILD)/tests/crash/holding: wraps = writer_lock
+$(BUILD)/tests/crash/staging: wraps = blob_orphan
+$(BUILD)/tests/crash/failing: wraps = txn_commit txn_abort lease_open
+$(BUILD)/tests/crash/starving: wraps = txn_commit txn_abort
+$(BUILD)/tests/crash/stalling: wraps = gate_lock mdb_txn_id writer_lock txn_commit
+$(BUILD)/tests/crash/filling: wraps = ballast_drop
+$(BUILD)/tests/crash/draining: wraps = ballast_take ballast_drop
+$(BUILD)/tests/crash/handing: wraps = roster_next
+$(BUILD)/tests/crash/saving: wraps = renameat fsync control_in_use
+$(BUILD)/tests/crash/states: wraps = mdb_env_open mdb_txn_commit
+$(BUILD)/tests/crash/cutting: wraps = mdb_env_open
+$(BUILD)/tests/crash/crowding: wraps = lease_take roster_begin
+$(BUILD)/tests/crash/scribbling: wraps = words_wait lease_take notify_wake
+$(BUILD)/tests/crash/stepping: wraps = run_first_due
+$(BUILD)/tests/crash/inheriting: wraps = vigil_look roster_begin
+$(BUILD)/tests/crash/damaging: wraps = block_get
+$(BUILD)/tests/crash/tampering: wraps = inspect_files inspect_owner
+$(BUILD)/tests/crash/erring: wraps = txn_abort mdb_get mdb_put mdb_del mdb_cursor_get mdb_cursor_open mdb_txn_begin \
+	mdb_txn_renew mdb_dbi_open
+$(BUILD)/tests/crash/waking: wraps = mdb_txn_commit notify_wake
+$(crash_programs): $(BUILD)/%: $(BUILD)/obj/%.o $(crash_objects) $(BUILD)/libmq.a
+	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) -pie $(ldflags) $(addprefix -Wl$(comma)--wrap=,$(wraps)) \
+		-o $@ $< $(crash_objects) $(BUILD)/libmq.a $(lmdb_libs) -ldl -lm $(LDLIBS)
+
+$(BUILD)/tests/crash/disk.so: tests/crash/disk.c $(BUILD)/flags
+	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) -D_GNU_SOURCE -std=gnu11 -O2 -g $(warnings) $(WERROR) -shared \
+		-fPIC -o $@ $< -ldl
+
+# A target may call what ends a tool, reads or prints: tests/fuzz/fuzz.c catches that.
+fuzz_wraps := exit _exit read write malloc calloc realloc reallocarray strdup free
+$(BUILD)/obj/tests/fuzz/%.o: fortify =
+$(BUILD)/obj/tests/fuzz/%.o: tests/fuzz/%.c $(BUILD)/flags
+	$(call say,CC,$@)mkdir -p $(@D) && $(call compile,-fPIE -Icmd)
+
+$(fuzz_programs): $(BUILD)/%: $(BUILD)/obj/%.o $(fuzz_objects) $(archives)
+	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) -pie $(ldflags) $(if $(FUZZER),-fsanitize=fuzzer) \
+		$(addprefix -Wl$(comma)--wrap=,$(fuzz_wraps)) -o $@ $< $(fuzz_objects) $(archives) \
+		$(GNULIB)/gllib/libgnu.a $(lmdb_libs) -lm $(LDLIBS)
+
 # getopt_long is gnulib's: where the C library has that very one, configure finds nothing to
 # replace, no header is generated, and the archive adds nothing to a tool.
-$(BUILD)/gnulib/cppflags: | $(BUILD)/config.mk
+$(GNULIB)/cppflags: | $(BUILD)/config.mk
 	$(call say,GNULIB,$(@D))rm -rf $(@D) && { \
 		gnulib-tool --create-testdir --without-tests --lgpl=2 --dir=$(@D) getopt-gnu && \
 		(cd $(@D) && ./configure -q --disable-dependency-tracking CC='$(CC)') && \
@@ -169,7 +232,7 @@ $(BUILD)/gnulib/cppflags: | $(BUILD)/config.mk
 
 # ---- checking ----------------------------------------------------------------------------------
 
-.PHONY: check demo bench asan strict lint
+.PHONY: check demo bench torture soak mutants coverage asan strict lint fuzz
 again = $(MAKE) --no-print-directory BUILD='$(BUILD)' \
 	$(if $(findstring jobserver,$(MAKEFLAGS)),,-j$$(nproc))
 
@@ -178,7 +241,7 @@ check:
 	@tests/setup
 	@mkdir -p $(BUILD) && git status --porcelain >$(BUILD)/tree-before 2>/dev/null \
 		|| rm -f $(BUILD)/tree-before
-	@+$(again) all unit
+	@+$(again) all unit crash fuzz-programs
 	@unset MAKEFLAGS MFLAGS MAKELEVEL; \
 		BUILD='$(BUILD)' CC='$(CC)' SANITIZE='$(SANITIZE)' tests/run $(TESTS)
 
@@ -186,19 +249,49 @@ asan:
 	@+$(MAKE) --no-print-directory check BUILD=build/asan SANITIZE=address,undefined
 
 strict:
-	@+$(again) all unit WERROR=-Werror
+	@+$(again) all unit crash fuzz-programs WERROR=-Werror
 
 demo:
 	@tests/setup
 	@+$(again) all
 	@BUILD='$(BUILD)' tests/demo
 
-scripts = .ci/run tests/run tests/demo tests/setup tests/bench/run \
+scripts = .ci/run tests/run tests/torture tests/fuzz/run tests/coverage tests/mutants/run tests/demo tests/setup tests/bench/run \
 	$(wildcard tests/*.bats tests/*.bash tests/bench/*.bash completions/bash/*)
 
 bench: all
 	@unset MAKEFLAGS MFLAGS MAKELEVEL; \
 		BUILD='$(BUILD)' CC='$(CC)' BENCH='$(BENCH)' SIZE='$(SIZE)' tests/bench/run
+
+# ROWS="states cutting" takes only these; SEED=N repeats a run; HOURS of soak may be a fraction.
+torture soak: all crash fuzz-programs
+	@+if BUILD='$(BUILD)' FUZZ_CC='$(FUZZ_CC)' tests/fuzz/run can; then $(fuzzers); fi
+	@unset MAKEFLAGS MFLAGS MAKELEVEL; \
+		BUILD='$(BUILD)' SEED='$(SEED)' HOURS='$(HOURS)' tests/torture $@ $(ROWS)
+
+# libFuzzer wants a build of its own. TARGETS="block glob" takes only these, each for SECONDS.
+FUZZ_CC = clang
+SECONDS = 60
+fuzzers = $(again) BUILD='$(BUILD)/fuzzing' GNULIB='$(BUILD)/gnulib' CC='$(FUZZ_CC)' FUZZER=1 \
+	SANITIZE=fuzzer-no-link,address,undefined CFLAGS=-O1 fuzz-programs
+fuzz:
+	@tests/setup fuzz
+	@+$(again) $(BUILD)/gnulib/cppflags
+	@+$(fuzzers)
+	@unset MAKEFLAGS MFLAGS MAKELEVEL; BUILD='$(BUILD)' tests/fuzz/run $(SEED:%=-r %) $(SECONDS) $(TARGETS)
+
+# Each mutant is built and tested in a copy of the tree; MUTANTS="gate-open" takes only these.
+mutants:
+	@tests/setup
+	@mkdir -p $(BUILD)
+	@unset MAKEFLAGS MFLAGS MAKELEVEL; BUILD='$(BUILD)' tests/mutants/run $(MUTANTS)
+
+coverage:
+	@tests/setup
+	@rm -rf build/coverage/obj
+	@+$(MAKE) --no-print-directory check BUILD=build/coverage CFLAGS='-O0 --coverage -fprofile-update=atomic' \
+		LDFLAGS=--coverage TEST_LDFLAGS=--coverage WERROR=
+	@tests/coverage build/coverage
 
 # clang-format only speaks about the lines that differ from the last commit, and only advises.
 lint:
@@ -265,6 +358,11 @@ help:
 	@echo 'make check       build, run every test; TESTS="tests/10-*.bats" runs only these'
 	@echo 'make demo        build, then watch the tools at work on the names of real files'
 	@echo 'make bench       measure; BENCH=send runs one row, SIZE=small|full takes less or more time'
+	@echo 'make torture     the whole of the crash tests, below 45 minutes; ROWS="states" takes only these'
+	@echo 'make soak        the same over and over, HOURS=8 long, each time with another seed'
+	@echo 'make fuzz        each parser and decoder by libFuzzer, for SECONDS=60; TARGETS="glob block" takes only these'
+	@echo 'make mutants     break the library in many places, one at a time; is each found?'
+	@echo 'make coverage    lines and branches of the library that the suite runs'
 	@echo 'make asan        the whole of check with AddressSanitizer and UBSan, in build/asan/'
 	@echo 'make strict      build; every warning is an error, whatever the compiler'
 	@echo 'make lint        manual, shell scripts, C, layers and symbols; advice on the format'

@@ -36,6 +36,10 @@ extern bool verbose;		/* -v */
 void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void hint(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The line that warn() (what: "") or hint() ("hint: ") would print, for later; returns its size. */
+enum { WARNING_MAX = 4 * 2048 + 64 };
+size_t warning_compose(char line[WARNING_MAX], const char *what, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 /* warn(), then leave with that status; buffered output is dropped, not written. */
 _Noreturn void die(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -116,6 +120,11 @@ enum lmq_sync sync_environment(void);
  */
 void interrupt_catch(lmq_watch *watch);
 extern volatile sig_atomic_t interrupted;	/* the signal's number, or 0 */
+
+/* ---- fault.c: a damaged store that LMDB dies of ------------------------------------------------ */
+
+/* From now on a fault of the machine, such as SIGSEGV, prints that the store of that path is damaged, and ends with 70. */
+void fault_catch(const char *store);
 
 /* ---- form.c, template.c, json.c: a message becomes bytes ----------------------------------------- */
 

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TEXT_MAX = 2048, LINE_MAX_BYTES = 4 * TEXT_MAX + 64 };
+enum { TEXT_MAX = (WARNING_MAX - 64) / 4 };
 
 const char *tool_name = "mq";
 bool quiet;
@@ -39,21 +39,31 @@ static size_t escape(char *line, const char *text)
 	return used;
 }
 
-static void say(const char *what, const char *format, va_list arguments)
+static size_t compose(char line[WARNING_MAX], const char *what, const char *format, va_list arguments)
 {
-	char text[TEXT_MAX], line[LINE_MAX_BYTES];
-	int saved = errno, size;
+	char text[TEXT_MAX];
+	int size = vsnprintf(text, sizeof text, format, arguments);
 	size_t used;
-	ssize_t done;
 
-	size = vsnprintf(text, sizeof text, format, arguments);
 	if (size < 0)
-		return;
+		return 0;
 	if ((size_t)size >= sizeof text)
 		memcpy(text + sizeof text - 4, "...", 4);
 	used = (size_t)snprintf(line, 64, "%.32s: %s", tool_name, what);
 	used += escape(line + used, text);
 	line[used++] = '\n';
+	return used;
+}
+
+static void say(const char *what, const char *format, va_list arguments)
+{
+	char line[WARNING_MAX];
+	int saved = errno;
+	size_t used = compose(line, what, format, arguments);
+	ssize_t done;
+
+	if (used == 0)
+		return;
 	do
 		done = write(STDERR_FILENO, line, used);
 	while (done < 0 && errno == EINTR);
@@ -76,6 +86,17 @@ void hint(const char *format, ...)
 	va_start(arguments, format);
 	say("hint: ", format, arguments);
 	va_end(arguments);
+}
+
+size_t warning_compose(char line[WARNING_MAX], const char *what, const char *format, ...)
+{
+	va_list arguments;
+	size_t used;
+
+	va_start(arguments, format);
+	used = compose(line, what, format, arguments);
+	va_end(arguments);
+	return used;
 }
 
 void notice(const char *format, ...)

@@ -156,7 +156,7 @@ static const struct lmq_message *message_copy(const struct lmq_message *message,
 	static char *room;
 	static size_t room_size;
 	struct lmq_bytes *fields[] = { &copy.key, &copy.type, &copy.id, &copy.reply_to,
-		&copy.correlation, &copy.body, &death.origin, &death.history.error };
+		&copy.correlation, &copy.body, &death.origin, &death.group, &death.history.error };
 	char *to;
 
 	if (size > room_size) {
@@ -190,7 +190,7 @@ static size_t message_size(const struct lmq_message *message)
 	for (size_t i = 0; i < message->header_count; i++)
 		size += message->headers[i].name.size + message->headers[i].value.size;
 	if (message->death != NULL)
-		size += message->death->origin.size + message->death->history.error.size;
+		size += message->death->origin.size + message->death->group.size + message->death->history.error.size;
 	return message->body.data != NULL ? size + message->body.size : size;
 }
 

@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * mq-check: reads everything that is stored and tells what is damaged. It changes nothing, and others may work
- * meanwhile. Without -v or -o it says nothing of what is well.
+ * meanwhile. First the store as a whole, whose faults are lines on stderr; then each channel, a row of a table.
+ * Without -v or -o it says nothing of what is well.
  */
-#include "cmd.h"
+#include "check.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { OPTION_BACKUP = OPTION_TOOL, OPTION_REPAIR, OPTION_COMPACT, OPTION_READERS };
+
 static const struct option_row options[] = {
 	{ 'C', "channel", "P", "only channels whose name matches P" },
 	{ 'o', "output", "M", "all channels, as table, plain (no heading) or json" },
+	{ OPTION_BACKUP, "backup", "DIR", "write a copy of the store to the new directory DIR" },
+	{ OPTION_REPAIR, "repair", "DIR", "save what can be read of a damaged store to DIR" },
+	{ OPTION_COMPACT, "compact", NULL, "give free pages back, in the store or in its backup" },
+	{ OPTION_READERS, "readers", NULL, "list the processes that have the store open" },
 	{ 0, NULL, NULL, NULL },
 };
 
@@ -41,6 +48,9 @@ static struct pattern *patterns;
 static size_t pattern_count;
 static enum table_kind output = TABLE_TABLE;
 static bool output_set;
+static int action;	/* the option that says what else to do; 0: check */
+static const char *directory;
+static bool compact;
 static lmq_store *store;
 static uint64_t messages, bytes;	/* of the channels that are done */
 
@@ -68,7 +78,30 @@ static void handle(int key, char *argument)
 		output = table_argument(argument);
 		output_set = true;
 		break;
+	case OPTION_COMPACT:
+		compact = true;
+		break;
+	default:
+		if (action != 0)
+			die_usage("only one of --backup, --repair and --readers can be done at a time");
+		action = key;
+		directory = argument;
 	}
+}
+
+static int act(void)
+{
+	if (pattern_count > 0)
+		die_usage("--channel goes with a check only");
+	if (output_set && action != OPTION_READERS)
+		die_usage("--output goes with a check, or with --readers");
+	if (action == 0)
+		return compact_store();
+	if (compact && action != OPTION_BACKUP)
+		die_usage("--compact goes with --backup, or alone");
+	if (action == OPTION_BACKUP)
+		return save_backup(directory, compact);
+	return action == OPTION_REPAIR ? save_repaired(directory) : show_readers(output);
 }
 
 static bool is_wanted(const char *name)
@@ -84,7 +117,43 @@ static bool is_wanted(const char *name)
 	return wanted;
 }
 
-/* ---- what was found ------------------------------------------------------------------------- */
+/* ---- the store as a whole -------------------------------------------------------------------- */
+
+static void tell(const struct lmq_fault *fault, void *context)
+{
+	(void)context;
+	progress_break();
+	warn("%s: %s", fault->object, fault->what);
+}
+
+static bool go_on(const struct lmq_accounts *sofar, void *context)
+{
+	(void)sofar, (void)context;
+	return !interrupted;
+}
+
+/* Whether nothing is wrong. What is says itself; *unreadable: let nothing else look at the store. */
+static bool check_store(bool *unreadable)
+{
+	struct lmq_accounts found;
+	int status = lmq_store_check(store, &found, tell, go_on, NULL);
+
+	*unreadable = status == LMQ_EDAMAGED || found.unreadable;
+	if (status == LMQ_EDAMAGED)
+		warn_store(store);
+	else if (status != 0)
+		die_store(store, status);
+	if (found.faults > LMQ_FAULTS_MAX)
+		warn("store: %" PRIu64 " more of these", found.faults - LMQ_FAULTS_MAX);
+	if (*unreadable)
+		hint("mq-check --repair=DIR saves what can be read to the new directory DIR");
+	if (verbose)
+		notice("store: %" PRIu64 " pages, %" PRIu64 " records and %" PRIu64 " entries of indexes, %s",
+			found.pages, found.records, found.entries, found.faults == 0 ? "all sound" : "not all sound");
+	return status == 0 && found.faults == 0;
+}
+
+/* ---- what was found in channels ------------------------------------------------------------------ */
 
 static void show(struct table *table, const struct lmq_channel_info *info, const struct lmq_check *found)
 {
@@ -180,6 +249,7 @@ static int check_all(void)
 int main(int argc, char **argv)
 {
 	int first = options_parse(&tool, argc, argv, handle), status;
+	bool unreadable = false, sound;
 
 	if (argc - first > 1)
 		die_usage("more than one operand");
@@ -188,10 +258,16 @@ int main(int argc, char **argv)
 			die_usage("the store is given twice, by --store and as operand");
 		store_option = argv[first];
 	}
+	if (action != 0 || compact)
+		finish(act());
 	store = store_open(LMQ_READ_ONLY);
 	interrupt_catch(NULL);
 	progress_start(false);
-	status = check_all();
+	/* The file's pages come first: LMDB, which reads everything else, trusts them. */
+	sound = pattern_count > 0 || check_store(&unreadable);
+	status = unreadable ? EXIT_NO : check_all();
+	if (!sound)
+		status = EXIT_NO;
 	lmq_store_close(store);
 	finish(status);
 }

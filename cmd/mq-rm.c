@@ -320,7 +320,8 @@ int main(int argc, char **argv)
 	store = store_open(dry_run ? LMQ_READ_ONLY : 0);
 	interrupt_catch(NULL);
 	status = all ? delete_all(store) : delete_names(store, names, count);
-	swept = dry_run ? EXIT_SUCCESS : sweep(store);
+	/* After a failure of the store or the system the sweeper would only say the same once more. */
+	swept = dry_run || status > EXIT_UNAVAILABLE ? EXIT_SUCCESS : sweep(store);
 	lmq_store_close(store);
 	if (interrupted)
 		die_by_signal(interrupted);

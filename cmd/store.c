@@ -117,6 +117,7 @@ static int try_open(unsigned flags, lmq_store **store)
 	const struct lmq_store_options options = { .size = sizeof options, .flags = flags };
 
 	*store = NULL;
+	fault_catch(store_path());
 	return lmq_store_open(store_path(), &options, store);
 }
 

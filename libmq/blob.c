@@ -75,7 +75,9 @@ int blob_append(lmq_store *s, int owner, uint64_t *number, uint32_t *part, const
 	int rc = txn_begin(s, &t);
 	if (rc != 0)
 		return rc;
-	rc = txn_room(&t, size + size / 16);
+	rc = ballast_take(&t, size + size / 16);
+	if (rc == 0)
+		rc = txn_room(&t, size + size / 16);
 	if (rc == 0 && mine == 0)
 		rc = blob_new(&t, owner, &mine);
 	while (rc == 0 && size > 0) {

@@ -360,7 +360,7 @@ static int take_away(struct txn *t, const char *name)
 	return rc;
 }
 
-int lmq_channel_remove(lmq_store *s, const char *name)
+static int remove_once(lmq_store *s, const char *name)
 {
 	struct txn t;
 	int rc = check_name(s, name);
@@ -373,4 +373,10 @@ int lmq_channel_remove(lmq_store *s, const char *name)
 		return txn_commit(&t, LMQ_SYNC_FULL);
 	txn_abort(&t);
 	return rc;
+}
+
+int lmq_channel_remove(lmq_store *s, const char *name)
+{
+	int rc = remove_once(s, name);
+	return rc == LMQ_ENOSPC && ballast_drop(s) ? remove_once(s, name) : rc;
 }

@@ -9,7 +9,8 @@
  *	link	of an audited stream: the SHA-256 of the block before
  *
  * Others work on the channel meanwhile. A snapshot lasts a fifth of a second; the block is copied, and the place is
- * kept as a key. After a renewal it is not known how the last message goes on, as that may have been dropped.
+ * kept as a key. After a renewal the last message may have gone, with the blocks in which it goes on; where compaction
+ * is at work it is not known then how it goes on.
  * What is appended after the start is not looked at: so the digest, which is that of the newest block as it was then,
  * is right, and the check ends.
  */
@@ -59,7 +60,8 @@ static int look(struct check *c)
 		return channel_gone(c->channel);
 	c->run.first = c->run.end = 0;
 	c->renew = clock_monotonic() + SNAPSHOT_TIME;
-	if (rc == 0 && c->expected < c->head.first) {
+	/* With the message that went on here its blocks may have gone. */
+	if (rc == 0 && c->expected <= c->head.first) {
 		c->expected = c->head.first;
 		c->known = false;
 	}
@@ -76,8 +78,8 @@ int check_tick(struct check *c)
 	snapshot_pause(&c->view);
 	if (c->step && !c->step(c->found, c->context))
 		return fail(c->store, LMQ_EINTR, "%s: the check was ended", c->channel->name);
-	/* Of an audited stream nothing goes. */
-	if (!c->found->audited)
+	/* What is stored stays as it is until it goes; only compaction writes it anew. */
+	if (limit_of(&c->record, LIMIT_MAX_PER_KEY) != UINT64_MAX)
 		c->known = false;
 	return look(c);
 }

@@ -121,7 +121,9 @@ static int commit_once(lmq_writer *w, bool *due)
 		return rc;
 	t.ticket = w->ticket;
 	t.ticket_id = w->ticket_id;
-	rc = writer_append(w, &t);
+	rc = ballast_take(&t, w->bytes + w->bytes / 16);
+	if (rc == 0)
+		rc = writer_append(w, &t);
 	*due = rc == 0 && sweep_due(&t);
 	if (rc == 0)
 		return txn_commit(&t, w->sync);

@@ -91,7 +91,7 @@ static int acknowledge(lmq_receiver *r, struct txn *t, size_t count, uint64_t *m
 	return rc;
 }
 
-int lmq_receiver_settle(lmq_receiver *r, size_t count, enum lmq_sync sync)
+static int settle(lmq_receiver *r, size_t count, enum lmq_sync sync)
 {
 	uint64_t missed = 0;
 	struct txn t;
@@ -112,6 +112,12 @@ int lmq_receiver_settle(lmq_receiver *r, size_t count, enum lmq_sync sync)
 	if (rc == 0 && due)
 		sweep_aside(r->queue->store);
 	return rc;
+}
+
+int lmq_receiver_settle(lmq_receiver *r, size_t count, enum lmq_sync sync)
+{
+	int rc = settle(r, count, sync);
+	return rc == LMQ_ENOSPC && ballast_drop(r->queue->store) ? settle(r, count, sync) : rc;
 }
 
 /* ---- each in its way ----------------------------------------------------------------------- */
@@ -215,7 +221,13 @@ static void forget_all(lmq_receiver *r, const struct lmq_verdict *v, size_t coun
 		receiver_wake(r);
 }
 
-int lmq_receiver_conclude(lmq_receiver *r, struct lmq_verdict *v, size_t count, lmq_writer *w, enum lmq_sync sync)
+/* Who adds messages as well is not the one for whom the ballast is there. */
+static bool has_outputs(const lmq_writer *w)
+{
+	return w && w->count > 0;
+}
+
+static int conclude(lmq_receiver *r, struct lmq_verdict *v, size_t count, lmq_writer *w, enum lmq_sync sync)
 {
 	uint64_t missed = 0;
 	struct txn t;
@@ -228,7 +240,10 @@ int lmq_receiver_conclude(lmq_receiver *r, struct lmq_verdict *v, size_t count, 
 		writer_done(w, rc);
 	if (rc != 0)
 		return rc;
-	rc = apply_all(r, &t, v, count, &missed);
+	if (has_outputs(w))
+		rc = ballast_take(&t, w->bytes + w->bytes / 16);
+	if (rc == 0)
+		rc = apply_all(r, &t, v, count, &missed);
 	if (rc == 0 && w)
 		rc = writer_append(w, &t);
 	rc = end(r, &t, rc, sync, missed, &due);
@@ -239,6 +254,12 @@ int lmq_receiver_conclude(lmq_receiver *r, struct lmq_verdict *v, size_t count, 
 	if (rc == 0 && due)
 		sweep_aside(r->queue->store);
 	return rc;
+}
+
+int lmq_receiver_conclude(lmq_receiver *r, struct lmq_verdict *v, size_t count, lmq_writer *w, enum lmq_sync sync)
+{
+	int rc = conclude(r, v, count, w, sync);
+	return rc == LMQ_ENOSPC && !has_outputs(w) && ballast_drop(r->queue->store) ? conclude(r, v, count, w, sync) : rc;
 }
 
 /* ---- leases -------------------------------------------------------------------------------- */
@@ -288,7 +309,7 @@ static int lease_all(lmq_receiver *r, struct txn *t, int64_t duration, uint64_t 
 	return rc == 0 ? queue_store(&q) : rc;
 }
 
-int lmq_receiver_lease(lmq_receiver *r, int64_t duration, enum lmq_sync sync)
+static int lease(lmq_receiver *r, int64_t duration, enum lmq_sync sync)
 {
 	uint64_t missed = 0;
 	struct txn t;
@@ -306,9 +327,17 @@ int lmq_receiver_lease(lmq_receiver *r, int64_t duration, enum lmq_sync sync)
 		return rc;
 	for (size_t i = r->fresh; i < r->run_count; i++) {
 		struct claimed *c = &r->runs[i];
+		receiver_untrace(r, c->lane, c->first, c->end);
 		receiver_give(r, c->lane, c->first, c->end);
 		c->leased = true;
 		c->attempts++;
 	}
 	return 0;
+}
+
+/* Of a queue that is received by leases nothing could be acknowledged otherwise. */
+int lmq_receiver_lease(lmq_receiver *r, int64_t duration, enum lmq_sync sync)
+{
+	int rc = lease(r, duration, sync);
+	return rc == LMQ_ENOSPC && ballast_drop(r->queue->store) ? lease(r, duration, sync) : rc;
 }

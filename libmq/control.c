@@ -16,31 +16,48 @@
 #include <unistd.h>
 
 /* Two PID namespaces would each see the other's processes as dead in LMDB's table of readers. */
-static uint64_t pid_namespace(void)
+static int pid_namespace(lmq_store *s, uint64_t *number)
 {
 	struct stat st;
-	return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
+	if (stat("/proc/self/ns/pid", &st) != 0)
+		return errno == ENOENT ? fail(s, LMQ_ESYSTEM, "/proc: is not mounted") : fail_errno(s, "/proc", errno);
+	*number = (uint64_t)st.st_ino;
+	return 0;
 }
 
-/* LMDB holds a POSIX lock on the first byte of lock.mdb. */
+/*
+ * LMDB holds a POSIX lock on the first byte of lock.mdb. What cannot be found out is taken for used. To ask takes no
+ * permission to write: the filesystem may be mounted read-only here only.
+ */
 bool control_in_use(lmq_store *s)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1 };
-	int fd = openat(s->directory, "lock.mdb", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	bool used = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
-	if (fd >= 0)
-		close(fd);
+	int fd = openat(s->directory, "lock.mdb", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	bool used;
+	if (fd < 0)
+		return errno != ENOENT && errno != EACCES;
+	used = fcntl(fd, F_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+	close(fd);
 	return used;
+}
+
+/* What none of us has written must keep nobody out. */
+static uint32_t seal(uint64_t namespace)
+{
+	return (uint32_t)((namespace + 1) * UINT64_C(0x9e3779b97f4a7c15) >> 32);
 }
 
 static int join_namespace(lmq_store *s)
 {
-	uint64_t mine = pid_namespace(), theirs = atomic_load(&s->control->pid_namespace);
-	if (mine == theirs)
-		return 0;
-	if (theirs != 0 && control_in_use(s))
+	uint64_t mine = 0, theirs = atomic_load(&s->control->pid_namespace);
+	bool sealed = atomic_load(&s->control->namespace_seal) == seal(theirs);
+	int rc = pid_namespace(s, &mine);
+	if (rc != 0 || (mine == theirs && sealed))
+		return rc;
+	if (theirs != 0 && sealed && control_in_use(s))
 		return fail(s, LMQ_EFORMAT, "%s: in use by processes of another PID namespace (container)", s->path);
 	atomic_store(&s->control->pid_namespace, mine);
+	atomic_store(&s->control->namespace_seal, seal(mine));
 	return 0;
 }
 
@@ -58,6 +75,7 @@ static int control_stand_in(lmq_store *s)
 static int control_map(lmq_store *s)
 {
 	struct stat st;
+	bool holes;
 	int rc;
 	s->control_fd = openat(s->directory, "control", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (s->control_fd < 0 && s->read_only && (errno == EROFS || errno == EACCES))
@@ -65,7 +83,8 @@ static int control_map(lmq_store *s)
 	if (s->control_fd < 0 || fstat(s->control_fd, &st) != 0)
 		return fail_errno(s, s->path, errno);
 	/* New, cut short, made by an older version, or with holes. */
-	if (st.st_size < (off_t)sizeof *s->control || st.st_blocks * 512 < st.st_size) {
+	holes = st.st_blocks * 512 < st.st_size;
+	if (st.st_size < (off_t)sizeof *s->control || holes) {
 		rc = posix_fallocate(s->control_fd, 0, sizeof *s->control);
 		if (rc != 0)
 			return fail_errno(s, s->path, rc);
@@ -75,6 +94,9 @@ static int control_map(lmq_store *s)
 		s->control = NULL;
 		return fail_errno(s, s->path, errno);
 	}
+	/* The copy of a store may have lost what is behind the page, and says that it is there. */
+	if (holes)
+		atomic_store(&s->control->ballast, 0);
 	return join_namespace(s);
 }
 

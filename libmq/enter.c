@@ -90,7 +90,8 @@ int enter_batch(struct queue *q, const struct batch *b, uint64_t first, bool ord
 		struct entry e;
 		if (!message_decode(start, end, &m, &parts, &blob))
 			return fail(q->t->store, LMQ_EBUG, "%s: a message cannot be read back", q->record.name);
-		e = entry_of(&m, q->head.last_time, ordered, store.uuid);
+		/* By the clock: the log's own time may be ahead of it, since that never goes back. */
+		e = entry_of(&m, b->time, ordered, store.uuid);
 		if (e.hash || e.hash != last.hash || e.priority != last.priority || e.due != last.due) {
 			rc = put_special(q, &last, run, offset);
 			run = offset;

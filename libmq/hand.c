@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+enum { TOLD_MAX = 16 };
+
 /* ---- traces -------------------------------------------------------------------------------- */
 
 static uint32_t space_of(const lmq_receiver *r, uint16_t lane)
@@ -18,24 +20,8 @@ static uint32_t space_of(const lmq_receiver *r, uint16_t lane)
 	return r->lanes[lane].group.space;
 }
 
-/* Consecutive ones of a run are one trace. */
-void receiver_trace(lmq_receiver *r, uint64_t offset, uint32_t attempt)
-{
-	lmq_store *s = r->queue->store;
-	uint16_t lane = r->runs[r->at].lane;
-	bool same = lane == r->told_lane;
-	if (!same)
-		roster_turn(s, r->tracer, space_of(r, lane));
-	if (same && r->told.end == offset && r->told.first < r->told.end && r->runs[r->at].first < offset)
-		roster_extend(s, r->tracer, offset + 1);
-	else
-		roster_begin(s, r->tracer, r->told.first = offset, offset + 1, attempt);
-	r->told.end = offset + 1;
-	r->told_lane = lane;
-}
-
-/* An idle slot among those taken for begun work, or a new one; NULL: no memory. */
-static struct work *work_idle(lmq_receiver *r, uint16_t lane)
+/* An idle slot among those taken for traces, or a new one, of which there are at most so many; NULL: none to be had. */
+static struct work *work_idle(lmq_receiver *r, uint16_t lane, size_t most)
 {
 	for (size_t i = 0; i < r->work_count; i++)
 		if (r->works[i].first == r->works[i].end) {
@@ -44,6 +30,8 @@ static struct work *work_idle(lmq_receiver *r, uint16_t lane)
 			r->works[i].lane = lane;
 			return &r->works[i];
 		}
+	if (r->work_count >= most)
+		return NULL;
 	if (r->work_count == r->work_room) {
 		size_t room = r->work_room ? 2 * r->work_room : 4;
 		struct work *more = realloc(r->works, room * sizeof *more);
@@ -52,36 +40,77 @@ static struct work *work_idle(lmq_receiver *r, uint16_t lane)
 		r->works = more;
 		r->work_room = room;
 	}
-	r->works[r->work_count] = (struct work){ 0, 0, lane, roster_join(r->queue->store, r->fd, ROSTER_WORK,
+	r->works[r->work_count] = (struct work){ .lane = lane, .slot = roster_join(r->queue->store, r->fd, ROSTER_WORK,
 		space_of(r, lane), r->consumer) };
 	return &r->works[r->work_count++];
 }
 
-void lmq_receiver_begin(lmq_receiver *r, uint32_t partition, uint64_t offset, uint64_t count, uint32_t attempt)
+/* Without a slot a crash would not be counted. */
+static void work_begin(lmq_receiver *r, struct work what, size_t most)
 {
-	struct work *w = partition < r->lane_count ? work_idle(r, (uint16_t)partition) : NULL;
+	struct work *w = work_idle(r, what.lane, most);
 	if (!w)
-		return;	/* a crash would not be counted */
-	w->first = offset;
-	w->end = offset + count;
-	roster_begin(r->queue->store, w->slot, w->first, w->end, attempt);
+		return;
+	what.slot = w->slot;
+	*w = what;
+	roster_begin(r->queue->store, w->slot, w->first, w->end, w->attempt);
 }
 
-/* Takes the traces of [first, end) away. A work is settled or returned as a whole, or its rest is not traced. */
-static void untrace(lmq_receiver *r, uint16_t lane, uint64_t first, uint64_t end)
+void lmq_receiver_begin(lmq_receiver *r, uint32_t partition, uint64_t offset, uint64_t count, uint32_t attempt)
+{
+	if (partition < r->lane_count)
+		work_begin(r, (struct work){ .first = offset, .end = offset + count, .lane = (uint16_t)partition,
+			.attempt = attempt }, SIZE_MAX);
+}
+
+/*
+ * Consecutive ones of a run are one trace. What was handed out before and is not settled yet keeps its own, in another
+ * slot; of more than TOLD_MAX such traces a crash counts only for the latest.
+ */
+void receiver_trace(lmq_receiver *r, uint64_t offset, uint32_t attempt)
 {
 	lmq_store *s = r->queue->store;
-	for (size_t i = 0; i < r->work_count; i++) {
-		struct work *w = &r->works[i];
-		if (w->lane == lane && w->first < end && first < w->end) {
-			roster_begin(s, w->slot, 0, 0, 0);
-			w->first = w->end = 0;
-		}
+	struct work *told = &r->told;
+	uint16_t lane = r->runs[r->at].lane;
+	bool any = told->first < told->end;
+	if (any && lane == told->lane && told->end == offset && r->runs[r->at].first < offset) {
+		roster_extend(s, told->slot, told->end = offset + 1);
+		return;
 	}
-	if (r->told_lane == lane && r->told.first < end && first < r->told.end) {
-		roster_begin(s, r->tracer, 0, 0, 0);
-		r->told = (struct run){ 0, 0 };
+	if (any)
+		work_begin(r, *told, TOLD_MAX);
+	if (lane != told->lane)
+		roster_turn(s, told->slot, space_of(r, lane));
+	roster_begin(s, told->slot, offset, offset + 1, attempt);
+	*told = (struct work){ offset, offset + 1, lane, told->slot, attempt };
+}
+
+/* Takes [first, end) out of the trace. What lies behind gets one of its own. */
+static void work_cut(lmq_receiver *r, struct work *w, uint64_t first, uint64_t end)
+{
+	lmq_store *s = r->queue->store;
+	struct work behind = *w;
+	if (first <= w->first && end >= w->end) {
+		roster_begin(s, w->slot, 0, 0, 0);
+		w->first = w->end = 0;
+	} else if (first <= w->first) {
+		roster_advance(s, w->slot, w->first = end);
+	} else {
+		roster_extend(s, w->slot, w->end = first);
+		behind.first = end;
+		if (behind.first < behind.end)
+			work_begin(r, behind, TOLD_MAX);
 	}
+}
+
+void receiver_untrace(lmq_receiver *r, uint16_t lane, uint64_t first, uint64_t end)
+{
+	struct work *told = &r->told;
+	for (size_t i = 0; i < r->work_count; i++)
+		if (r->works[i].lane == lane && r->works[i].first < end && first < r->works[i].end)
+			work_cut(r, &r->works[i], first, end);
+	if (told->lane == lane && told->first < end && first < told->end)
+		work_cut(r, told, first, end);
 }
 
 /* A member of several lanes always counts as holding something: its death concerns the others in any case. */
@@ -165,7 +194,7 @@ static bool forget_part(lmq_receiver *r, size_t i, uint64_t first, uint64_t end)
 bool receiver_forget(lmq_receiver *r, uint16_t lane, uint64_t first, uint64_t end)
 {
 	bool good = true;
-	untrace(r, lane, first, end);
+	receiver_untrace(r, lane, first, end);
 	for (size_t i = 0; i < r->run_count; i++)
 		if (r->runs[i].lane == lane && r->runs[i].first < end && first < r->runs[i].end)
 			good = forget_part(r, i, first, end) && good;
@@ -235,7 +264,7 @@ void lmq_receiver_release(lmq_receiver *r)
 	bool any = r->run_count > 0;
 	for (size_t i = 0; i < r->run_count; i++) {
 		const struct claimed *c = &r->runs[i];
-		untrace(r, c->lane, c->first, c->end);
+		receiver_untrace(r, c->lane, c->first, c->end);
 		if (!c->leased)
 			receiver_give(r, c->lane, c->first, c->end);
 	}

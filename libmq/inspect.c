@@ -7,6 +7,9 @@
  * is SIGBUS at the first touch. So both meta pages are checked here, with the layout of LMDB's data version
  * 1 on 64-bit machines, and a file that lacks pages is refused. A few pages may be missing at the end in good
  * order: pages that a transaction took and gave back are never written; the file is then made longer.
+ *
+ * Commits write the two meta pages in turn, even numbers the first, odd ones the second. So their numbers are always
+ * neighbours; where they are not, LMDB would take the older state for the newer one, without a word.
  */
 #include "internal.h"
 
@@ -31,7 +34,8 @@ struct meta_page {		/* as LMDB writes it, in the byte order of the machine */
 	uint64_t last_page, transaction;
 };
 
-enum { META_FLAG = 8, META_MAGIC = 0xBEEFC0DE, META_VERSION = 1, SPARE_PAGES = 256, DEPTH_MAX = 32 };
+enum { META_FLAG = 8, META_MAGIC = 0xBEEFC0DE, META_VERSION = 1, SPARE_PAGES = 256, DEPTH_MAX = 32,
+	READ_TRIES = 100 };
 
 /* LMDB's list of free pages has numbers as keys, our table has no flags; an empty tree has no root. */
 static bool tree_sound(const struct meta_page *m, int i, uint64_t pages)
@@ -58,6 +62,38 @@ static bool meta_sound(const struct meta_page *m, uint64_t file_size)
 	return m->last_page >= 1 && m->last_page < pages + SPARE_PAGES;
 }
 
+static bool are_neighbours(const struct meta_page m[2])
+{
+	uint64_t even = m[0].transaction, odd = m[1].transaction;
+	return even % 2 == 0 && odd % 2 == 1 && (odd == even + 1 || even == odd + 1);
+}
+
+static int read_meta(lmq_store *s, int fd, struct meta_page *m, uint64_t at)
+{
+	ssize_t n = pread(fd, m, sizeof *m, (off_t)at);
+	if (n < 0)
+		return fail_errno(s, s->path, errno);
+	return n == sizeof *m ? 0 : fail_damaged(s, "data.mdb is cut short");
+}
+
+/* Others may commit between the two reads; they do not do so for ever. */
+static int read_metas(lmq_store *s, int fd, struct meta_page m[2])
+{
+	for (int tries = 0; tries < READ_TRIES; tries++) {
+		uint64_t page;
+		int rc = read_meta(s, fd, &m[0], 0);
+		if (rc != 0)
+			return rc;
+		page = m[0].tree[0].page_size;
+		if (m[0].magic != (uint32_t)META_MAGIC || page < 512 || page > 65536)
+			return fail_damaged(s, "data.mdb has no valid meta page");
+		rc = read_meta(s, fd, &m[1], page);
+		if (rc != 0 || are_neighbours(m))
+			return rc;
+	}
+	return fail_damaged(s, "the meta pages of data.mdb do not belong together");
+}
+
 /* The newer of the two meta pages must be sound, and the other one a meta page at least. */
 static int inspect_metas(lmq_store *s, int fd)
 {
@@ -65,13 +101,10 @@ static int inspect_metas(lmq_store *s, int fd)
 	const struct meta_page *newest;
 	struct stat st;
 	uint64_t page, needed, size;
-	if (pread(fd, &m[0], sizeof m[0], 0) != sizeof m[0])
-		return fail_damaged(s, "data.mdb is cut short");
+	int rc = read_metas(s, fd, m);
+	if (rc != 0)
+		return rc;
 	page = m[0].tree[0].page_size;
-	if (m[0].magic != (uint32_t)META_MAGIC || page < 512 || page > 65536)
-		return fail_damaged(s, "data.mdb has no valid meta page");
-	if (pread(fd, &m[1], sizeof m[1], (off_t)page) != sizeof m[1])
-		return fail_damaged(s, "data.mdb is cut short");
 	/* The size is read behind the metas: another process writes pages before the meta that needs them. */
 	if (fstat(fd, &st) != 0)
 		return fail_errno(s, s->path, errno);
@@ -117,6 +150,12 @@ int inspect_files(lmq_store *s)
 			return fail(s, LMQ_EACCES, "%s: %s is not a regular file", s->path, files[i]);
 		if (st.st_uid != geteuid() || st.st_mode & 022)
 			return fail(s, LMQ_EACCES, "%s: others can change %s", s->path, files[i]);
+		/* Two stores that share a file, but not its locks, destroy each other. */
+		if (st.st_nlink > 1) {
+			fail(s, LMQ_EACCES, "%s: %s has a second name, a hard link", s->path, files[i]);
+			fail_hint(s, "copy a store with mq-check --backup, or cp -a");
+			return LMQ_EACCES;
+		}
 	}
 	return 0;
 }

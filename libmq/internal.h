@@ -80,7 +80,10 @@ struct control {			/* the control file; any content is survived */
 	_Atomic uint32_t poison;	/* a commit failed with an I/O error: sync before the next one (F3) */
 	_Atomic uint32_t generation;	/* bumped when everybody must close and reopen (F4) */
 	_Atomic uint32_t repaired;	/* the generation for which somebody opened it first, alone */
-	uint32_t pad[11];
+	_Atomic uint32_t ballast;	/* enum ballast_state (ballast.c) */
+	_Atomic uint32_t namespace_seal;	/* follows from pid_namespace (control.c) */
+	_Atomic uint32_t anchored;	/* 1: the name of the store is known to be on the disk */
+	uint32_t pad[8];
 	struct notify_word writer;	/* bumped when the writer lock is given back */
 	struct notify_word catalogue;
 	struct notify_word any;		/* every commit; for those who wait for more than they can list */
@@ -104,6 +107,10 @@ void control_close(lmq_store *s);
 bool control_in_use(lmq_store *s);
 
 /* ---- lock.c ------------------------------------------------------------------------------- */
+
+/* All signals but those by which the machine tells of a fault: a process that blocks these dies of it unheard. */
+void signals_from_outside(sigset_t *set);
+void take_pending(int signal);	/* a blocked one that came, of a write past the file-size limit */
 
 int file_lock(lmq_store *s, int fd);	/* flock, with the store's patience: LMQ_EBUSY */
 int gate_lock(lmq_store *s);
@@ -139,7 +146,8 @@ int roster_join(lmq_store *s, int fd, enum roster_kind kind, uint32_t space, con
 void roster_leave(lmq_store *s, int fd, int slot);	/* -1 is nothing */
 /* The messages [first, end) are being delivered for the attempt-th time. end = first: none is any more. */
 void roster_begin(lmq_store *s, int slot, uint64_t first, uint64_t end, uint32_t attempt);
-void roster_extend(lmq_store *s, int slot, uint64_t end);
+void roster_extend(lmq_store *s, int slot, uint64_t end);	/* longer, or shorter */
+void roster_advance(lmq_store *s, int slot, uint64_t first);	/* those below are not any more */
 void roster_holding(lmq_store *s, int slot, bool holding);
 void roster_turn(lmq_store *s, int slot, uint32_t space);	/* from now on it tells of that space; nothing as yet */
 /* Of a member: just one partition, 1 + its number, or 0; and a bit for each that it has. */
@@ -214,6 +222,8 @@ struct lmq_store {
 	size_t map_size;
 	void *reserve;			/* memory kept for LMDB's recovery (F4) */
 	bool writing;			/* a write transaction is open */
+	bool in_need;			/* the next one gives up the ballast */
+	bool shut;			/* we keep the gate shut: ours is the only environment, and stays open */
 	int handling_fd;		/* its locks are messages that a transaction moves; -1 */
 	bool queue_full;		/* the last LMQ_EFULL was a limit of the channel */
 	uint32_t full_id;		/* with this number */
@@ -225,6 +235,15 @@ struct lmq_store {
 };
 
 int store_create(lmq_store *s, const char *path);
+struct site;
+/* An empty store in the directory of the site, which is locked; wanted NULL: it gets a new UUID. */
+int store_build(lmq_store *s, const struct site *site, const uint8_t *wanted);
+/* The two steps of opening: a handle, to be closed in any case; the directory entered, by one handle of the process. */
+int store_handle(const char *path, const struct lmq_store_options *options, lmq_store **store);
+int store_enter(lmq_store *s);
+int store_list(lmq_store *s);	/* the second step's last part: one handle; device and inode are known */
+int environment_enter(lmq_store *s);	/* the rest of it, for one who holds the gate; EAGAIN as environment_open() */
+void environment_leave(lmq_store *s);
 int inspect_data(lmq_store *s);		/* before LMDB sees the file: both meta pages, its size */
 int inspect_filesystem(lmq_store *s, int fd);
 int inspect_owner(lmq_store *s, int fd);
@@ -235,7 +254,26 @@ int store_reopen(lmq_store *s);		/* somebody asked for it */
 int store_recover(lmq_store *s);	/* our environment is unusable: asks everybody for it */
 int environment_open(lmq_store *s);	/* through the gate; EAGAIN, ENOTRECOVERABLE: not yet */
 void environment_close(lmq_store *s);
+#define SHRUNK_NAME "data.mdb.new"	/* a compact data file on its way (shrink.c); else nothing that counts */
 char *descriptor_path(char buffer[32], int fd);	/* "/proc/self/fd/N" */
+
+/* ---- site.c: where a store is built ------------------------------------------------------------------ */
+
+struct site {
+	int parent, directory;	/* descriptors; -1 when not open */
+	bool published;
+	char target[256], building[256];	/* names in parent */
+};
+int site_fail(lmq_store *s, int error);
+/* What is to become path, s->path in sentences, can be built: the parent is opened. -1 in parent and directory before. */
+int site_open(lmq_store *s, const char *path, struct site *site);
+int site_vacant(lmq_store *s, const struct site *site);
+int site_lock(lmq_store *s, struct site *site);		/* LMQ_EEXIST: somebody else has just built it */
+int site_clear(lmq_store *s, const struct site *site);
+int site_marker(lmq_store *s, const struct site *site, const char *text, size_t size);
+int site_lock_file(lmq_store *s, const struct site *site);
+int site_publish(lmq_store *s, struct site *site);	/* LMQ_EEXIST, as above */
+void site_close(lmq_store *s, struct site *site, int rc);	/* rc: what came of it */
 
 /* ---- snapshot.c ---------------------------------------------------------------------------- */
 
@@ -282,6 +320,18 @@ struct run;
 int txn_hold(struct txn *t, uint32_t space, uint64_t first, uint64_t end, struct run *held);
 /* Whether need more bytes may be stored: the store's max-bytes. 0 or LMQ_EFULL. */
 int txn_room(struct txn *t, size_t need);
+
+/* Pages of the file on LMDB's free list that no reader may need. */
+int txn_free(struct txn *t, uint64_t *pages);
+
+/* ---- ballast.c ----------------------------------------------------------------------------- */
+
+enum { BALLAST = 128 << 10 };	/* bytes behind the control file's, kept for acknowledging on a full disk */
+/* Before need bytes of messages are added: whether that room is kept for others who remove some. 0 or LMQ_ENOSPC. */
+int ballast_take(struct txn *t, size_t need);
+/* After a removal that ended with LMQ_ENOSPC: the next transaction may have that room. True: it is worth a try. */
+int ballast_drop(lmq_store *s);
+void ballast_cut(lmq_store *s);		/* under the writer lock */
 
 /* ---- record.c ------------------------------------------------------------------------------ */
 
@@ -385,6 +435,19 @@ int blob_piece(lmq_store *s, struct snapshot *p, const struct blob *b, uint64_t 
 struct run {			/* messages [first, end) */
 	uint64_t first, end;
 };
+
+/* ---- copy.c: a data file written anew ---------------------------------------------------------------- */
+
+struct copy {
+	lmq_store *from, *to;	/* to: for the sentence where writing fails */
+	int directory;		/* where the file is made, which must not be there yet; */
+	const char *name;	/* after a failure it may be */
+	bool compact;
+	bool (*progress)(const struct lmq_copy *sofar, void *context);
+	void *context;
+	struct lmq_copy sofar;
+};
+int copy_data(struct copy *c);	/* complete and synced; LMQ_EINTR, LMQ_EDAMAGED (if compact) */
 
 /* ---- batch.c: messages encoded in memory ---------------------------------------------------------- */
 
@@ -764,6 +827,10 @@ int retain_rest(struct txn *t, uint32_t id);
 
 /* Sets members and owner of groups of the channel. */
 void member_list(lmq_channel *c, struct lmq_group_info *list, size_t count);
+
+/* ---- holders.c --------------------------------------------------------------------------------------- */
+
+void holders_hint(lmq_store *s);	/* who has the store open, which the caller has not, behind a sentence */
 
 /* ---- sweep.c ---------------------------------------------------------------------------------------- */
 

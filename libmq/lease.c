@@ -31,14 +31,17 @@ static off_t lease_address(uint32_t space, uint64_t offset)
 	return (off_t)((uint64_t)space << 32 | (offset & UINT32_MAX));
 }
 
-/* The first part of [*first, end) that nobody holds; false if there is none. */
-static bool free_part(int fd, uint32_t space, uint64_t *first, uint64_t end, uint64_t *until)
+/* The first part of [*first, end) that nobody holds: 0, EAGAIN if there is none, or another errno. */
+static int free_part(int fd, uint32_t space, uint64_t *first, uint64_t end, uint64_t *until)
 {
 	*until = end;
 	while (*first < end) {
 		off_t at = lease_address(space, *first), start, stop;
+		errno = 0;
 		if (!range_taken(fd, at, (off_t)(*until - *first), &start, &stop))
-			return true;
+			return 0;
+		if (errno != 0)
+			return errno;
 		/* The kernel answers with any lock in the range, not with the lowest: narrow it down. */
 		if (start > at) {
 			*until = *first + (uint64_t)(start - at);
@@ -47,7 +50,7 @@ static bool free_part(int fd, uint32_t space, uint64_t *first, uint64_t end, uin
 			*until = end;
 		}
 	}
-	return false;
+	return EAGAIN;
 }
 
 int lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, struct run *taken)
@@ -56,16 +59,16 @@ int lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t en
 	int rc;
 	if (end > wrap)
 		end = wrap;
-	while (free_part(fd, space, &first, end, &until)) {
+	while ((rc = free_part(fd, space, &first, end, &until)) == 0) {
 		rc = range_lock(fd, lease_address(space, first), (off_t)(until - first));
 		if (rc == 0) {
 			*taken = (struct run){ first, until };
 			return 0;
 		}
 		if (rc != EAGAIN && rc != EACCES)
-			return fail_errno(s, s->path, rc);
+			break;
 	}
-	return LMQ_END;
+	return rc == EAGAIN ? LMQ_END : fail_errno(s, s->path, rc);
 }
 
 int lease_free(lmq_store *s, uint32_t space, uint64_t first, uint64_t end, struct run *part)
@@ -75,7 +78,7 @@ int lease_free(lmq_store *s, uint32_t space, uint64_t first, uint64_t end, struc
 		end = wrap;
 	until = end;
 	/* On a read-only filesystem nobody can hold anything. */
-	if (s->control_fd >= 0 && !free_part(s->control_fd, space, &first, end, &until))
+	if (s->control_fd >= 0 && free_part(s->control_fd, space, &first, end, &until) != 0)
 		return LMQ_END;
 	*part = (struct run){ first, until };
 	return 0;

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -804,6 +805,73 @@ struct lmq_check {
  */
 int lmq_channel_check(lmq_channel *channel, struct lmq_check *check,
 	bool (*step)(const struct lmq_check *sofar, void *context), void *context);
+
+struct lmq_fault {		/* one thing that is wrong */
+	char object[2 * LMQ_NAME_MAX + 32];	/* "jobs", "events/3@workers", "page 7", "store" */
+	char what[192];		/* "has 4 runs that are leased, and counts 5" */
+};
+struct lmq_accounts {
+	uint64_t pages;		/* of the data file, that are in use */
+	uint64_t records, entries;	/* looked at: of state, and of indexes */
+	uint64_t faults;
+	bool unreadable;	/* the trees of the file are damaged: nothing but pages was looked at, nothing else is safe */
+};
+/*
+ * Holds every record, counter and index of the store against each other, and the pages of the file themselves, in one
+ * snapshot; blocks and bodies are lmq_channel_check()'s. fault is called, outside of any transaction, with each of
+ * the first LMQ_FAULTS_MAX faults; progress after each step, with what was seen so far; it ends the check by answering
+ * false (LMQ_EINTR); each may be NULL. 0 also where faults were found.
+ */
+enum { LMQ_FAULTS_MAX = 1000 };
+int lmq_store_check(lmq_store *store, struct lmq_accounts *accounts,
+	void (*fault)(const struct lmq_fault *fault, void *context),
+	bool (*progress)(const struct lmq_accounts *sofar, void *context), void *context);
+
+/* ---- saving ------------------------------------------------------------------------------- */
+
+struct lmq_copy {		/* how far a copy is */
+	uint64_t done, size;	/* bytes of the data file */
+};
+enum { LMQ_COPY_COMPACT = 1 };	/* leave out the pages that are free */
+/*
+ * Writes a copy of the store, of one committed state, as a new store to path, while others work. path must not exist,
+ * or be an empty directory. Killed at any time it leaves either nothing there, or all. progress as above; may be NULL.
+ * LMQ_ECREATE, LMQ_ENOSPC, LMQ_EINTR, LMQ_EDAMAGED. What others write meanwhile makes the store's file grow.
+ */
+int lmq_store_backup(lmq_store *store, const char *path, unsigned flags,
+	bool (*progress)(const struct lmq_copy *sofar, void *context), void *context);
+/*
+ * Replaces the data file of the store at path, which must be closed, by a compact one. Needs free space for that. Killed at any
+ * time it leaves the old file or the new one. LMQ_EBUSY: somebody has the store open; lmq_hint names who.
+ * *before, *after: bytes of the data file. *store, for the sentence, is to be closed, as for lmq_store_open().
+ */
+int lmq_store_compact(const char *path, const struct lmq_store_options *options, lmq_store **store,
+	uint64_t *before, uint64_t *after);
+
+struct lmq_holder {		/* a process that has the store open to read it */
+	pid_t pid;
+	bool reading;		/* in a snapshot now: pages that were freed since are not reused */
+	uint64_t behind;	/* commits since that snapshot */
+	uint64_t held;		/* bytes of the data file that cannot be used again because of it */
+	char command[32];	/* as the kernel has it; "" if not known */
+};
+/* Which other processes have the store open, the oldest snapshot first. An array for free(); NULL if there is none. */
+int lmq_store_holders(lmq_store *store, struct lmq_holder **list, size_t *count);
+
+struct lmq_rescue {
+	uint64_t channels, messages, bytes;	/* saved */
+	uint64_t lost_messages;	/* known to be lost: offsets that are missing and were not settled */
+	uint64_t lost_pages;	/* of the file, that could not be read or made sense of */
+	uint64_t mended;	/* counters and index entries made anew */
+};
+/*
+ * Saves all that can be read of the store at path, damaged as it may be, as a new store at destination; the old one is
+ * only read, without LMDB, and must not be in use. loss is called with each thing that was lost, or mended. *store, for
+ * the sentence, is to be closed, as for lmq_store_open(). LMQ_EFORMAT: no page of the file makes sense.
+ */
+int lmq_store_repair(const char *path, const char *destination, lmq_store **store, struct lmq_rescue *rescue,
+	void (*loss)(const struct lmq_fault *loss, void *context),
+	bool (*progress)(const struct lmq_rescue *sofar, void *context), void *context);
 
 /* ---- trimming ------------------------------------------------------------------------------ */
 

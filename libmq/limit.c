@@ -154,8 +154,15 @@ int limit_push_out(struct queue *q)
 		uint64_t end = r.end - r.first > excess(q) ? r.first + excess(q) : r.end;
 		struct run held;
 		from = r.end;
-		if (r.state == RUN_LEASED || txn_hold(q->t, q->position.space, r.first, end, &held) != 0)
+		if (r.state == RUN_LEASED)
 			continue;
+		rc = txn_hold(q->t, q->position.space, r.first, end, &held);
+		if (rc == LMQ_END) {
+			rc = 0;
+			continue;
+		}
+		if (rc != 0)
+			break;
 		from = held.end;
 		rc = group_carve(q->t, &q->position, held.first, held.end, &r);
 		if (rc == 0)
@@ -163,7 +170,7 @@ int limit_push_out(struct queue *q)
 		if (rc == 0)
 			rc = queue_shed(q);
 	}
-	if (rc == LMQ_END)
+	if (rc == LMQ_END)	/* no more runs */
 		rc = 0;
 	if (rc == 0)
 		rc = queue_store(q);

@@ -26,6 +26,24 @@
 
 enum { RECHECK = 20000000, SHORTEST_PAUSE = 20000, LONGEST_PAUSE = 1000000 };	/* ns */
 
+void signals_from_outside(sigset_t *set)
+{
+	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+	sigfillset(set);
+	for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+		sigdelset(set, faults[i]);
+}
+
+/* A write past the file-size limit leaves SIGXFSZ pending; it must not kill the caller for what he is told. */
+void take_pending(int signal)
+{
+	const struct timespec none = { 0 };
+	sigset_t one;
+	sigemptyset(&one);
+	sigaddset(&one, signal);
+	sigtimedwait(&one, NULL, &none);
+}
+
 /*
  * flock has no deadline, and a process that was stopped while it holds the lock must not hold up others for ever:
  * so it is tried again and again, at growing intervals.

@@ -41,10 +41,10 @@ int member_join(lmq_receiver *r)
 		return rc;
 	r->joined = true;
 	if (r->lane_count == 1) {
-		r->slot = r->tracer = roster_join(s, r->fd, ROSTER_RECEIVER, receiver_space(r), r->consumer);
+		r->slot = r->told.slot = roster_join(s, r->fd, ROSTER_RECEIVER, receiver_space(r), r->consumer);
 		return 0;
 	}
-	r->tracer = roster_join(s, r->fd, ROSTER_WORK, receiver_space(r), r->consumer);
+	r->told.slot = roster_join(s, r->fd, ROSTER_WORK, receiver_space(r), r->consumer);
 	r->slot = roster_join(s, r->fd, ROSTER_MEMBER, receiver_space(r), r->consumer);
 	roster_wants(s, r->slot, (uint32_t)(r->only + 1));
 	roster_holding(s, r->slot, true);
@@ -60,8 +60,8 @@ void member_leave(lmq_receiver *r)
 			range_unlock(r->fd, PARTITION_LOCK + r->lanes[i].group.space, 1);
 	for (size_t i = 0; i < r->work_count; i++)
 		roster_leave(s, r->fd, r->works[i].slot);
-	if (r->tracer != r->slot)
-		roster_leave(s, r->fd, r->tracer);
+	if (r->told.slot != r->slot)
+		roster_leave(s, r->fd, r->told.slot);
 	roster_leave(s, r->fd, r->slot);
 	if (r->joined && r->lane_count > 1)
 		receiver_wake(r);

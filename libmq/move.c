@@ -74,8 +74,12 @@ static int lot_of(struct removal *m, const struct lmq_message *message, struct l
 
 /* ---- back to a group ----------------------------------------------------------------------- */
 
-/* The group's position in the lane that the letter names. */
-static int group_find(struct removal *m, const struct lmq_death *d, char group[LMQ_NAME_MAX + 1], struct queue *g)
+/*
+ * The group's position in the lane that the letter names: in *own, or, where the letter came to lie in that very channel
+ * and is taken for that group, the one it is taken from.
+ */
+static int group_find(struct removal *m, const struct lmq_death *d, char group[LMQ_NAME_MAX + 1], struct queue *own,
+	struct queue **g)
 {
 	struct txn *t = m->q.t;
 	lmq_store *s = t->store;
@@ -90,8 +94,11 @@ static int group_find(struct removal *m, const struct lmq_death *d, char group[L
 		return fail(s, LMQ_ENOENT, "%s: no such channel any more", name);
 	if (rc == 0 && record.kind == LMQ_QUEUE)
 		return fail(s, LMQ_EKIND, "%s: a queue now, and has no groups", name);
-	if (rc == 0)
-		rc = d->partition < lanes_of(&record) ? queue_load(t, id, (uint16_t)d->partition, group, g) : LMQ_END;
+	*g = own;
+	if (rc == 0 && id == m->q.id && d->partition == m->q.lane && strcmp(group, m->q.group) == 0)
+		*g = &m->q;
+	else if (rc == 0)
+		rc = d->partition < lanes_of(&record) ? queue_load(t, id, (uint16_t)d->partition, group, own) : LMQ_END;
 	return rc == LMQ_END ? fail(s, LMQ_ENOENT, "%s: no group '%s' any more", name, group) : rc;
 }
 
@@ -124,20 +131,23 @@ static int to_group(struct removal *m, const struct lmq_message *letter)
 	char group[LMQ_NAME_MAX + 1];
 	struct lmq_bytes key;
 	struct run_record run;
-	struct queue g;
-	int rc = group_find(m, letter->death, group, &g);
-	if (rc == 0)
-		rc = still_there(&g, offset, &key);
-	/* After a seek it may be to be delivered anyway. */
-	if (rc == 0)
-		rc = group_first(g.t, &g.position, g.head.end, offset, &run);
-	if (rc == LMQ_END || (rc == 0 && run.first > offset)) {
-		rc = enter_again(&g, offset, letter->key);
-		if (rc == 0)
-			rc = queue_store(&g);
-	}
+	struct queue own, *g;
+	int rc, stored = 0;
 	m->bytes += message_room(letter);
-	return rc;
+	rc = group_find(m, letter->death, group, &own, &g);
+	if (rc != 0)
+		return rc;
+	rc = still_there(g, offset, &key);
+	/* After a seek it may be to be delivered anyway. */
+	if (rc == 0) {
+		rc = group_first(g->t, &g->position, g->head.end, offset, &run);
+		if (rc == LMQ_END || (rc == 0 && run.first > offset))
+			rc = enter_again(g, offset, letter->key);
+	}
+	/* Loading it may have settled what is gone: that counts whatever becomes of the message. */
+	if ((rc == 0 || rc == LMQ_EGONE) && g == &own)
+		stored = queue_store(g);
+	return stored == 0 ? rc : stored;
 }
 
 /* ---- taking along -------------------------------------------------------------------------- */

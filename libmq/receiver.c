@@ -72,7 +72,7 @@ int lmq_receiver_open(lmq_channel *c, const struct lmq_receiver_options *options
 	r->queue = c;
 	r->filter = o->filter;
 	r->explicit_begin = o->flags & LMQ_EXPLICIT_BEGIN;
-	r->fd = r->slot = r->tracer = -1;
+	r->fd = r->slot = r->told.slot = -1;
 	snprintf(r->group_name, sizeof r->group_name, "%s", o->group ? o->group : "");
 	set_consumer(r, o->consumer);
 	snapshot_init(c->store, &r->snapshot);

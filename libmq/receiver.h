@@ -16,10 +16,11 @@ struct claimed {		/* messages that are ours, with one history */
 	bool leased;		/* their locks were given back: they belong to a lease */
 };
 
-struct work {			/* messages that lmq_receiver_begin() named */
+struct work {			/* messages that are being delivered, or worked on, and of which the roster tells */
 	uint64_t first, end;	/* equal: the slot is idle */
 	uint16_t lane;		/* under whose space the slot is */
 	int slot;
+	uint32_t attempt;
 };
 
 struct lane {			/* what a receiver knows of a log that it takes from */
@@ -56,10 +57,8 @@ struct lmq_receiver {
 	uint64_t checked;	/* serial of the snapshot in which that run was seen to be unsettled */
 	uint64_t missed;	/* lmq_receiver_missed() */
 	int slot;		/* in the roster; -1 */
-	int tracer;		/* the slot that tells what is being delivered: that one, or with several lanes another */
-	struct run told;	/* what it says is being delivered, */
-	uint16_t told_lane;	/* and from which lane */
-	struct work *works;
+	struct work told;	/* the latest; its slot is that one, or with several lanes another */
+	struct work *works;	/* those before it, and begun ones */
 	size_t work_count, work_room;
 	/* of several lanes: */
 	int64_t only;		/* this one alone; -1 */
@@ -106,6 +105,8 @@ void receiver_forget_first(lmq_receiver *r, size_t count);
 bool receiver_part(const lmq_receiver *r, size_t *i, size_t *count, struct run *part, uint16_t *lane);
 /* Before the message is handed out: should we die over it, that is an attempt. */
 void receiver_trace(lmq_receiver *r, uint64_t offset, uint32_t attempt);
+/* [first, end) is settled, returned, or a lease. */
+void receiver_untrace(lmq_receiver *r, uint16_t lane, uint64_t first, uint64_t end);
 
 /* ---- member.c */
 /* Joins those who share the queue or the group; once. */

@@ -126,7 +126,7 @@ static int make_thread(struct relay *r)
 	if (rc != 0)
 		return rc;
 	pthread_attr_setstacksize(&attributes, STACK);
-	sigfillset(&all);
+	signals_from_outside(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
 	rc = pthread_create(&r->thread, &attributes, help, r);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -225,6 +225,13 @@ void roster_extend(lmq_store *s, int slot, uint64_t end)
 		SET(r->end, end);
 }
 
+void roster_advance(lmq_store *s, int slot, uint64_t first)
+{
+	struct roster_slot *r = slot_at(s, slot);
+	if (r)
+		SET(r->first, first);
+}
+
 void roster_holding(lmq_store *s, int slot, bool holding)
 {
 	struct roster_slot *r = slot_at(s, slot);

@@ -20,18 +20,21 @@ static int target(struct queue *q, enum lmq_seek how, int64_t value, uint64_t fl
 	return rc;
 }
 
-/*
- * A run goes without being counted as settled. What was blocked behind it is not any more: a kill after this transaction
- * must not leave a key of which no message is free.
- */
+/* What was blocked behind it is not any more: a kill after this transaction must not leave a key of which no message is
+ * free. */
 static int run_remove(struct queue *q, const struct run_record *r)
 {
-	uint64_t settled = q->position.settled;
 	int rc = run_delete(q->t, &q->position, r);
-	if (rc == 0)
-		rc = group_settled(q->t, &q->position, r);
-	q->position.settled = settled;
-	return rc;
+	return rc == 0 ? group_settled(q->t, &q->position, r) : rc;
+}
+
+/* Below next, what is in no run counts as settled, whatever happened to it before. */
+static void recount(struct group_record *g)
+{
+	uint64_t waiting = 0;
+	for (int i = 0; i < RUN_STATES; i++)
+		waiting += g->state[i];
+	g->settled = g->next > waiting ? g->next - waiting : 0;
 }
 
 static int last_run(struct queue *q, struct run_record *r)
@@ -87,7 +90,7 @@ static int move_step(struct queue *q, uint64_t to)
 	for (rc = 0; rc == 0 && budget > 0; budget--)
 		rc = step_up(q);
 	if (rc == LMQ_END)
-		q->position.next = q->position.settled = to;
+		q->position.next = to;
 	return rc;
 }
 
@@ -146,8 +149,10 @@ static int move_lane(lmq_channel *c, const char *group, uint16_t lane, uint64_t 
 		if (rc == 0)
 			rc = move_step(&q, to);
 		there = rc == LMQ_END;
-		if (rc == 0 || there)
+		if (rc == 0 || there) {
+			recount(&q.position);
 			rc = queue_store(&q);
+		}
 		txn_wake(&t, c->id);
 		if (rc == 0)
 			rc = txn_commit(&t, LMQ_SYNC_FULL);

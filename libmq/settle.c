@@ -67,10 +67,10 @@ static size_t neighbours(const struct slip *s, size_t count)
 	return n;
 }
 
-static const char *why_lost(struct queue *q, const struct run_record *r, const struct lmq_lease *l)
+/* By what the run says; NULL: the lease holds, if nobody has the run's lock. */
+static const char *why_over(const struct run_record *r, const struct lmq_lease *l)
 {
 	uint32_t last = r->history.attempts + r->history.returned;
-	struct run held;
 	if (r->state == RUN_LEASED)
 		return last == l->attempt ? NULL : last > l->attempt ? "the message was delivered again" :
 			"there was no such delivery";
@@ -80,10 +80,21 @@ static const char *why_lost(struct queue *q, const struct run_record *r, const s
 		return "there was no such delivery, or a process holds it";
 	if (r->state == RUN_RETRYING || r->state == RUN_DELAYED || r->history.reason != LMQ_TIMEOUT)
 		return "the message was given back";
-	if (txn_hold(q->t, q->position.space, r->first, r->end, &held) != 0 || held.first != r->first ||
-			held.end != r->end)
-		return "the message was delivered again";
 	return NULL;
+}
+
+/* *why: NULL where the lease holds. */
+static int why_lost(struct queue *q, const struct run_record *r, const struct lmq_lease *l, const char **why)
+{
+	struct run held;
+	int rc;
+	*why = why_over(r, l);
+	if (*why || r->state == RUN_LEASED)
+		return 0;
+	rc = txn_hold(q->t, q->position.space, r->first, r->end, &held);
+	if (rc == LMQ_END || (rc == 0 && (held.first != r->first || held.end != r->end)))
+		*why = "the message was delivered again";
+	return rc == LMQ_END ? 0 : rc;
 }
 
 static int extend(struct queue *q, struct run_record *r, const struct lmq_lease *l)
@@ -133,7 +144,10 @@ static int settle_span(struct queue *q, struct burial *b, struct slip *s, size_t
 	struct run_record r;
 	int rc = 0;
 	while (at < until && (rc = queue_unsettled(q, at, until, &r)) == 0) {
-		const char *why = why_lost(q, &r, s[0].lease);
+		const char *why;
+		rc = why_lost(q, &r, s[0].lease, &why);
+		if (rc != 0)
+			return rc;
 		lost(s + (at - base), (size_t)(r.first - at), "the message was settled");
 		at = r.end;
 		if (why) {
@@ -218,7 +232,7 @@ static bool in_order(const struct slip *s, size_t count)
 	return true;
 }
 
-int lmq_store_settle(lmq_store *store, struct lmq_lease *leases, size_t count, enum lmq_sync sync)
+static int settle(lmq_store *store, struct lmq_lease *leases, size_t count, enum lmq_sync sync)
 {
 	struct slip *s = malloc((count + 1) * sizeof *s);
 	struct txn t;
@@ -245,4 +259,10 @@ int lmq_store_settle(lmq_store *store, struct lmq_lease *leases, size_t count, e
 out:
 	free(s);
 	return rc;
+}
+
+int lmq_store_settle(lmq_store *store, struct lmq_lease *leases, size_t count, enum lmq_sync sync)
+{
+	int rc = settle(store, leases, count, sync);
+	return rc == LMQ_ENOSPC && ballast_drop(store) ? settle(store, leases, count, sync) : rc;
 }

@@ -13,7 +13,9 @@
  * When LMDB's lock region is beyond repair (its recovery of a mutex failed in some process, F4) that process
  * raises control->generation. From then on everybody closes at their next step, and nobody opens before all
  * have closed: then LMDB sets the region up anew for the first one, who notes that in control->repaired. A
- * process that does not come to a next step keeps the others waiting, until their patience ends.
+ * process that does not come to a next step keeps the others waiting, until their patience ends. Who waits in vain
+ * raises the generation once more now and then: should the page hold nonsense, those who have the store open and
+ * believe that all is well would never close it.
  */
 #include "internal.h"
 
@@ -26,13 +28,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_READERS = 1022, REOPEN_PAUSE = 2000000 };	/* ns */
+enum { MAX_READERS = 1022, REOPEN_PAUSE = 2000000, REOPEN_AGAIN = 1000000000 };	/* ns */
 
 /* LMDB loses its locks when a process opens a store twice and closes one, so the process keeps a list. */
 static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
 static lmq_store *open_list;
 
-static int list_add(lmq_store *s)
+int store_list(lmq_store *s)
 {
 	int rc = 0;
 	pthread_mutex_lock(&open_lock);
@@ -82,6 +84,13 @@ static void close_on_exec(MDB_env *env)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
+/* LMDB is about to print what it found, and to abort: the words are of no use to anybody. */
+static void give_up(MDB_env *env, const char *words)
+{
+	(void)env, (void)words;
+	abort();
+}
+
 static int environment_try(lmq_store *s, size_t map_size)
 {
 	char path[32];
@@ -91,6 +100,8 @@ static int environment_try(lmq_store *s, size_t map_size)
 		rc = mdb_env_set_mapsize(s->env, map_size);
 	if (rc == 0)
 		rc = mdb_env_set_maxreaders(s->env, MAX_READERS);
+	if (rc == 0)
+		rc = mdb_env_set_assert(s->env, give_up);
 	if (rc == 0)
 		rc = mdb_env_open(s->env, descriptor_path(path, s->directory), flags, 0600);
 	if (rc != 0) {
@@ -109,7 +120,7 @@ static int environment_map(lmq_store *s)
 	sigset_t all, old;
 	int rc = ENOMEM;
 	const size_t least = (size_t)1 << 24;
-	sigfillset(&all);
+	signals_from_outside(&all);
 	pthread_sigmask(SIG_BLOCK, &all, &old);
 	for (size_t size = map_limit(); size >= least && (rc == ENOMEM || rc == EINVAL); size /= 8)
 		rc = environment_try(s, size);
@@ -150,28 +161,73 @@ static int marker_upgrade(lmq_store *s)
 	return rc;
 }
 
-int environment_open(lmq_store *s)
+/*
+ * Whoever made the store renamed it into its place, and syncs that directory now. We may be here before he has done so,
+ * and what we acknowledge must not be lost with the name: once it is known to be on the disk a word says so.
+ */
+static int anchor(lmq_store *s)
 {
-	int dead, rc = gate_lock(s);
-	if (rc != 0)
-		return rc;
+	int fd, rc = 0;
+	if (s->read_only || (!s->created && atomic_load(&s->control->anchored) == 1))
+		return 0;
+	/* Where we may not look it was not us who made it. */
+	fd = s->created ? -1 : openat(s->directory, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0 && fsync(fd) != 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT))
+		rc = fail_errno(s, s->path, errno);
+	if (fd >= 0)
+		close(fd);
+	if (rc == 0)
+		atomic_store(&s->control->anchored, 1);
+	return rc;
+}
+
+int environment_enter(lmq_store *s)
+{
+	int rc = 0;
 	if (!s->control)
 		rc = control_open(s);
+	if (rc == 0)
+		rc = anchor(s);
 	if (rc == 0)
 		rc = inspect_data(s);
 	if (rc == 0 && s->outdated && !s->read_only)
 		rc = marker_upgrade(s);
-	if (rc == 0) {
-		s->generation = atomic_load(&s->control->generation);
-		rc = region_void(s) ? EAGAIN : environment_map(s);
-	}
+	if (rc != 0)
+		return rc;
+	/* What somebody left who was killed while he compacted the store. */
+	if (!s->read_only)
+		unlinkat(s->directory, SHRUNK_NAME, 0);
+	s->generation = atomic_load(&s->control->generation);
+	return region_void(s) ? EAGAIN : environment_map(s);
+}
+
+int environment_open(lmq_store *s)
+{
+	sigset_t all, old;
+	int dead, rc = gate_lock(s);
+	if (rc != 0)
+		return rc;
+	/* To be stopped here, or with LMDB's table of readers in hand, would hold up everybody. */
+	signals_from_outside(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &old);
+	rc = environment_enter(s);
 	gate_unlock(s);
 	/* Slots of killed readers keep old pages in use. */
 	if (rc == 0 && !s->read_only && mdb_reader_check(s->env, &dead) == ENOTRECOVERABLE) {
 		environment_close(s);
-		return ENOTRECOVERABLE;
+		rc = ENOTRECOVERABLE;
 	}
+	take_pending(SIGXFSZ);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return rc;
+}
+
+void environment_leave(lmq_store *s)
+{
+	snapshot_drop_all(s);
+	mdb_env_close(s->env);
+	s->env = NULL;
+	s->table = 0;
 }
 
 void environment_close(lmq_store *s)
@@ -180,9 +236,7 @@ void environment_close(lmq_store *s)
 		return;
 	snapshot_drop_all(s);
 	gate_lock(s);
-	mdb_env_close(s->env);
-	s->env = NULL;
-	s->table = 0;
+	environment_leave(s);
 	gate_unlock(s);
 }
 
@@ -198,17 +252,19 @@ static void raise_generation(lmq_store *s)
 
 int store_reopen(lmq_store *s)
 {
-	int64_t deadline = lmq_deadline(s->patience), now;
+	int64_t deadline = lmq_deadline(s->patience), again = lmq_deadline(REOPEN_AGAIN), now;
 	_Atomic uint32_t never = 0;
 	int rc;
 	for (;;) {
 		environment_close(s);
 		rc = environment_open(s);
-		if (rc == ENOTRECOVERABLE)
-			raise_generation(s);
-		else if (rc != EAGAIN)
-			return rc;
 		now = clock_monotonic();
+		if (rc != EAGAIN && rc != ENOTRECOVERABLE)
+			return rc;
+		if (rc == ENOTRECOVERABLE || now >= again) {
+			raise_generation(s);
+			again = now + REOPEN_AGAIN;
+		}
 		if (now >= deadline)
 			return fail(s, LMQ_EBUSY, "%s: the store has to be closed by every process that uses it", s->path);
 		notify_wait(&never, 0, now + REOPEN_PAUSE);
@@ -217,7 +273,7 @@ int store_reopen(lmq_store *s)
 
 int store_recover(lmq_store *s)
 {
-	if (s->writing)
+	if (s->writing || s->shut)
 		return fail_damaged(s, "LMDB's lock region cannot be recovered");
 	raise_generation(s);
 	return store_reopen(s);
@@ -227,7 +283,8 @@ int store_ready(lmq_store *s)
 {
 	if (s->pid != getpid())
 		return fail(s, LMQ_EFORK, "%s: the store was opened by another process", s->path);
-	if (s->writing)		/* the environment must not be closed under its transaction */
+	/* The environment must not be closed under its transaction, and closing it would open the gate. */
+	if (s->writing || s->shut)
 		return 0;
 	if (!s->env || s->generation != atomic_load(&s->control->generation))
 		return store_reopen(s);
@@ -283,7 +340,7 @@ static int directory_open(lmq_store *s)
 	return 0;
 }
 
-static int store_enter(lmq_store *s)
+static int store_look(lmq_store *s)
 {
 	int rc = directory_open(s);
 	if (rc == 0)
@@ -306,6 +363,12 @@ static void store_leave(lmq_store *s)
 	s->marker = s->directory = -1;
 }
 
+int store_enter(lmq_store *s)
+{
+	int rc = store_look(s);
+	return rc == 0 ? store_list(s) : rc;
+}
+
 static int store_open(lmq_store *s, unsigned flags)
 {
 	int rc = store_enter(s);
@@ -315,29 +378,28 @@ static int store_open(lmq_store *s, unsigned flags)
 		if (rc == 0)
 			rc = store_enter(s);
 	}
-	if (rc == 0)
-		rc = list_add(s);
-	if (rc == 0)
-		rc = store_reopen(s);
-	return rc;
+	return rc == 0 ? store_reopen(s) : rc;
 }
 
-int lmq_store_open(const char *path, const struct lmq_store_options *options, lmq_store **store)
+int store_handle(const char *path, const struct lmq_store_options *options, lmq_store **store)
 {
 	lmq_store *s = calloc(1, sizeof *s);
-	unsigned flags = options ? options->flags : 0;
 	*store = s;
 	if (!s)
 		return LMQ_ENOMEM;
 	s->directory = s->marker = s->control_fd = s->handling_fd = -1;
 	s->pid = getpid();
-	s->read_only = flags & LMQ_READ_ONLY;
+	s->read_only = options && options->flags & LMQ_READ_ONLY;
 	s->patience = options && options->patience > 0 ? options->patience : INT64_C(30000000000);
 	s->path = strdup(path);
 	s->reserve = malloc(RESERVE);
-	if (!s->path || !s->reserve)
-		return fail(s, LMQ_ENOMEM, "%s: out of memory", path);
-	return store_open(s, flags);
+	return s->path && s->reserve ? 0 : fail(s, LMQ_ENOMEM, "%s: out of memory", path);
+}
+
+int lmq_store_open(const char *path, const struct lmq_store_options *options, lmq_store **store)
+{
+	int rc = store_handle(path, options, store);
+	return rc == 0 ? store_open(*store, options ? options->flags : 0) : rc;
 }
 
 void lmq_store_close(lmq_store *s)

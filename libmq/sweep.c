@@ -22,6 +22,13 @@ static int first_key(struct txn *t, const struct key *prefix, size_t size, struc
 	return find_key(t, &from, size, found, NULL);
 }
 
+/* A key that was just found, and is not there, would be found for ever: it lies in a page that is out of order. */
+static int delete_found(struct txn *t, const struct key *k)
+{
+	int rc = delete_key(t, k);
+	return rc == LMQ_END ? fail_damaged(t->store, "the order of keys") : rc;
+}
+
 /* Deletes keys with the prefix. LMQ_END when none is left. */
 static int delete_prefix(struct txn *t, const struct key *prefix, size_t size, unsigned *budget)
 {
@@ -30,7 +37,7 @@ static int delete_prefix(struct txn *t, const struct key *prefix, size_t size, u
 	for (; rc == 0 && *budget > 0; --*budget) {
 		rc = first_key(t, prefix, size, &found);
 		if (rc == 0)
-			rc = delete_key(t, &found);
+			rc = delete_found(t, &found);
 	}
 	return rc;
 }
@@ -86,17 +93,22 @@ static int sweep_queue_log(struct txn *t, uint32_t id, struct head_record *head,
 	return rc == 0 ? put_head(t, id, 0, head) : rc;
 }
 
-/* By the log's own drop, which hands large bodies over. */
+/* By the log's own drop, which hands large bodies over. A block that it does not drop is none of its own. */
 static int sweep_log(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, unsigned *budget)
 {
-	struct key blocks = key_block(id, lane, 0, 0), found;
-	int rc;
+	struct key blocks = key_block(id, lane, 0, 0), before, found;
+	uint64_t large = head->large;
+	int rc = first_key(t, &blocks, BLOCK_PREFIX, &before);
+	if (rc != 0)
+		return rc;
 	head->indexed = head->holes = 0;
 	rc = log_drop(t, id, lane, head, head->end, STEP_BLOCKS);
 	if (rc == 0)
 		rc = put_head(t, id, lane, head);
 	if (rc == 0)
 		rc = first_key(t, &blocks, BLOCK_PREFIX, &found);
+	if (rc == 0 && head->large == large && found.size == before.size && memcmp(found.bytes, before.bytes, found.size) == 0)
+		rc = LMQ_EDAMAGED;
 	return rc == LMQ_EDAMAGED ? delete_prefix(t, &blocks, BLOCK_PREFIX, budget) : rc;
 }
 
@@ -122,7 +134,7 @@ static int sweep_head(struct txn *t, uint32_t id, unsigned *budget)
 		rc = sweep_queue_log(t, id, &head, &g, budget);
 	else if (rc == LMQ_END)
 		rc = sweep_log(t, id, lane, &head, budget);
-	return rc == LMQ_END ? delete_key(t, &head_key) : rc;
+	return rc == LMQ_END ? delete_found(t, &head_key) : rc;
 }
 
 static int sweep_space(struct txn *t, uint32_t space, unsigned *budget)
@@ -150,7 +162,7 @@ static int sweep_groups(struct txn *t, uint32_t id, unsigned *budget)
 			rc = LMQ_END;	/* which runs were its cannot be known */
 		if (rc != LMQ_END)
 			return rc;
-		rc = delete_key(t, &found);
+		rc = delete_found(t, &found);
 		if (rc != 0)
 			return rc;
 	}
@@ -193,7 +205,7 @@ static int sweep_entry(struct txn *t, const struct key *k, unsigned *budget)
 		rc = sweep_channel(t, (uint32_t)number, budget);
 	}
 	if (rc == LMQ_END)
-		rc = delete_key(t, k);
+		rc = delete_found(t, k);
 	return rc;
 }
 
@@ -223,7 +235,7 @@ static int sweep_orphans(struct txn *t)
 	while ((rc = find_key(t, &from, 1, &found, NULL)) == 0 && found.size == STAGING_KEY) {
 		uint64_t number = get64(found.bytes + 1);
 		if (blob_orphan(t->store, number)) {
-			rc = delete_key(t, &found);
+			rc = delete_found(t, &found);
 			if (rc == 0)
 				rc = blob_drop(t, number);
 			if (rc != 0)
@@ -234,7 +246,7 @@ static int sweep_orphans(struct txn *t)
 	return rc == LMQ_END ? 0 : rc;
 }
 
-static int sweep(lmq_store *s, const struct key *table, size_t size, bool *more)
+static int sweep_once(lmq_store *s, const struct key *table, size_t size, bool *more)
 {
 	struct txn t;
 	int rc = txn_begin(s, &t);
@@ -249,6 +261,12 @@ static int sweep(lmq_store *s, const struct key *table, size_t size, bool *more)
 		return txn_commit(&t, LMQ_SYNC_RELAXED);
 	txn_abort(&t);
 	return rc;
+}
+
+static int sweep(lmq_store *s, const struct key *table, size_t size, bool *more)
+{
+	int rc = sweep_once(s, table, size, more);
+	return rc == LMQ_ENOSPC && ballast_drop(s) ? sweep_once(s, table, size, more) : rc;
 }
 
 int lmq_store_sweep(lmq_store *s, bool *more)

@@ -235,7 +235,7 @@ static int trim_wet(struct trim *m, lmq_channel *c, const struct lmq_trim *what,
 	return rc;
 }
 
-int lmq_channel_trim(lmq_channel *c, const struct lmq_trim *what, uint64_t *at, uint64_t *dropped, bool *more)
+static int trim_step(lmq_channel *c, const struct lmq_trim *what, uint64_t *at, uint64_t *dropped, bool *more)
 {
 	struct trim m = { .dropped = 0 };
 	uint64_t from = *at;
@@ -246,4 +246,10 @@ int lmq_channel_trim(lmq_channel *c, const struct lmq_trim *what, uint64_t *at, 
 	if (rc == 0)
 		*at = from;
 	return rc;
+}
+
+int lmq_channel_trim(lmq_channel *c, const struct lmq_trim *what, uint64_t *at, uint64_t *dropped, bool *more)
+{
+	int rc = trim_step(c, what, at, dropped, more);
+	return rc == LMQ_ENOSPC && ballast_drop(c->store) ? trim_step(c, what, at, dropped, more) : rc;
 }

@@ -6,7 +6,8 @@
  * lock and signals given back. Checks, each under the writer lock:
  *   poison	LMDB undoes a meta page that it could not write, without syncing, and only its own process
  *		knows; another commit and a power cut would then corrupt the store (F3). A failed commit sets
- *		poison; the next writer must bring the metas to the disk before anything else.
+ *		poison; the next writer must bring the metas to the disk before anything else. So does who puts
+ *		another file into the directory (shrink.c), which is synced too.
  *   number	mdb_txn_id is the newest meta page's number + 1. If not, the lock region was set up wrongly
  *		(F1): close and open again through the gate, never write.
  *   memory	a reserve is freed before mdb_txn_begin, so that LMDB's recovery of a dead writer's mutex
@@ -31,12 +32,7 @@ enum { ROOM_RESERVE = 1 << 20 };	/* of max-bytes, kept for draining */
 static void signals_block(sigset_t *old)
 {
 	sigset_t all;
-	sigfillset(&all);
-	sigdelset(&all, SIGSEGV);
-	sigdelset(&all, SIGBUS);
-	sigdelset(&all, SIGFPE);
-	sigdelset(&all, SIGILL);
-	sigdelset(&all, SIGABRT);
+	signals_from_outside(&all);
 	pthread_sigmask(SIG_BLOCK, &all, old);
 }
 
@@ -60,27 +56,30 @@ static int check_poison(lmq_store *s)
 	int fd;
 	if (atomic_load(&s->control->poison) == 0)
 		return 0;
-	if (mdb_env_get_fd(s->env, &fd) != 0 || !touch_metas(s, fd) || fdatasync(fd) != 0)
+	if (mdb_env_get_fd(s->env, &fd) != 0 || !touch_metas(s, fd) || fdatasync(fd) != 0 || fsync(s->directory) != 0)
 		return fail(s, LMQ_EIO, "%s: an earlier write failed and the disk still refuses to sync", s->path);
 	atomic_store(&s->control->poison, 0);
 	return 0;
 }
 
-/* Whether the open file is still the one with that name. */
-static bool same_file(lmq_store *s, int fd, const char *name)
+/* Whether the open file is still the one with that name: LMQ_END if not. */
+static int same_file(lmq_store *s, int fd, const char *name)
 {
 	struct stat open_file, named;
-	return fstat(fd, &open_file) == 0 && fstatat(s->directory, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-		open_file.st_ino == named.st_ino && open_file.st_dev == named.st_dev;
+	if (fstat(fd, &open_file) != 0)
+		return fail_errno(s, s->path, errno);
+	if (fstatat(s->directory, name, &named, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT ? LMQ_END : fail_errno(s, s->path, errno);
+	return open_file.st_ino == named.st_ino && open_file.st_dev == named.st_dev ? 0 : LMQ_END;
 }
 
 /* A replaced control file would be a second set of locks, a replaced data file another store. */
 static int check_files(lmq_store *s)
 {
-	int fd;
-	if (mdb_env_get_fd(s->env, &fd) == 0 && same_file(s, fd, "data.mdb") && same_file(s, s->control_fd, "control"))
-		return 0;
-	return fail(s, LMQ_EIO, "%s: the store was removed or replaced while in use", s->path);
+	int fd, rc = mdb_env_get_fd(s->env, &fd) == 0 ? same_file(s, fd, "data.mdb") : LMQ_END;
+	if (rc == 0)
+		rc = same_file(s, s->control_fd, "control");
+	return rc == LMQ_END ? fail(s, LMQ_EIO, "%s: the store was removed or replaced while in use", s->path) : rc;
 }
 
 static int begin_mdb(lmq_store *s, MDB_txn **mdb)
@@ -127,7 +126,9 @@ static int begin_locked(lmq_store *s, struct txn *t)
 
 int txn_begin(lmq_store *s, struct txn *t)
 {
+	bool in_need = s->in_need;
 	int rc = store_ready(s);
+	s->in_need = false;
 	if (rc != 0)
 		return rc;
 	if (s->read_only)
@@ -146,10 +147,13 @@ int txn_begin(lmq_store *s, struct txn *t)
 			break;
 		rc = fail_damaged(s, "LMDB's lock region cannot be recovered");
 	}
-	if (rc == 0)
+	if (rc == 0) {
 		s->writing = true;
-	else
+		if (in_need)
+			ballast_cut(s);
+	} else {
 		pthread_sigmask(SIG_SETMASK, &t->old_signals, NULL);
+	}
 	return rc;
 }
 
@@ -184,16 +188,6 @@ static bool disk_full(lmq_store *s)
 {
 	struct statvfs fs;
 	return fstatvfs(s->directory, &fs) == 0 && fs.f_bavail * fs.f_frsize < (fsblkcnt_t)1 << 20;
-}
-
-/* A write past the file-size limit leaves SIGXFSZ pending; it must not kill the caller for what he is told. */
-static void take_pending(int signal)
-{
-	const struct timespec none = { 0 };
-	sigset_t one;
-	sigemptyset(&one);
-	sigaddset(&one, signal);
-	sigtimedwait(&one, NULL, &none);
 }
 
 /*
@@ -270,9 +264,10 @@ int txn_hold(struct txn *t, uint32_t space, uint64_t first, uint64_t end, struct
 
 /*
  * Pages on LMDB's free list, the unnamed table with handle 0: its values are a count and that many numbers.
- * LMDB shows that table to readers only; under the writer lock a fresh snapshot is the last commit.
+ * LMDB shows that table to readers only; under the writer lock a fresh snapshot is the last commit. The keys are the
+ * transactions that freed them; those before are counted.
  */
-static int count_free(lmq_store *s, uint64_t *pages)
+static int count_free(lmq_store *s, uint64_t before, uint64_t *pages)
 {
 	struct snapshot p;
 	MDB_cursor *cursor;
@@ -285,7 +280,8 @@ static int count_free(lmq_store *s, uint64_t *pages)
 		rc = mdb_cursor_open(p.mdb, 0, &cursor);
 		if (rc == 0) {
 			while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
-				if (value.mv_size >= sizeof(size_t))
+				if (key.mv_size == sizeof(size_t) && value.mv_size >= sizeof(size_t) &&
+						*(const size_t *)key.mv_data < before)
 					*pages += *(const size_t *)value.mv_data;
 			mdb_cursor_close(cursor);
 		}
@@ -293,6 +289,28 @@ static int count_free(lmq_store *s, uint64_t *pages)
 	}
 	snapshot_close(&p);
 	return rc;
+}
+
+/* A line of LMDB's table of readers, of which the last word is a transaction, if it reads one. */
+static int reader_line(const char *line, void *context)
+{
+	const char *word = strrchr(line, ' ');
+	uint64_t *oldest = context, number;
+	char *end;
+	if (!word)
+		return 0;
+	number = strtoull(word + 1, &end, 10);
+	if (end != word + 1 && number < *oldest)
+		*oldest = number;
+	return 0;
+}
+
+int txn_free(struct txn *t, uint64_t *pages)
+{
+	uint64_t oldest = mdb_txn_id(t->mdb) - 1;
+	int rc = mdb_reader_list(t->store->env, reader_line, &oldest);
+	return rc < 0 ? fail(t->store, LMQ_ESYSTEM, "%s: LMDB's readers cannot be listed", t->store->path) :
+		count_free(t->store, oldest, pages);
 }
 
 int txn_room(struct txn *t, size_t need)
@@ -315,7 +333,7 @@ int txn_room(struct txn *t, size_t need)
 	if (used + need <= limit)
 		return 0;
 	mdb_reader_check(s->env, &dead);
-	rc = count_free(s, &free_pages);
+	rc = count_free(s, UINT64_MAX, &free_pages);
 	if (rc != 0)
 		return rc;
 	if (used - free_pages * stat.ms_psize + need <= limit)

@@ -7,7 +7,7 @@
 /* Valid UTF-8 (no surrogates, nothing overlong, at most U+10FFFF) without NUL: what JSON can carry back. */
 static bool text_valid(struct lmq_bytes b)
 {
-	const uint8_t *p = (const uint8_t *)b.data, *end = p + b.size;
+	const uint8_t *p = (const uint8_t *)b.data, *end = b.size ? p + b.size : p;
 	while (p < end) {
 		uint32_t c = *p++, least;
 		int more;

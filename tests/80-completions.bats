@@ -122,6 +122,14 @@ groups_of_channels() {
 	expect "$1" 'mq-seek --from=first news ' 'biller mailer'
 }
 
+directories_of_check() {
+	need "$1"
+	mkdir saved
+	: >save
+	[[ $(offers "$1" 'mq-check --backup=sa') =~ ^saved/?$ ]]
+	[[ $(offers "$1" 'mq-check --repair sa') =~ ^saved/?$ ]]
+}
+
 command_of_exec() {
 	some_channels "$1"
 	expect "$1" 'mq-exec -P 4 jobs mq-rec' mq-recv
@@ -218,6 +226,7 @@ hostile_words() {
 @test "bash: words of the line are never run" { hostile_words bash; }
 @test "bash: groups are offered, those of the channel where it is known" { groups_of_channels bash; }
 @test "bash: behind the queue of mq-exec a command is completed" { command_of_exec bash; }
+@test "bash: directories are offered where mq-check writes a store" { directories_of_check bash; }
 
 @test "bash: states are a list with commas" {
 	expect bash 'mq-peek --state=ready,le' ready,leased
@@ -273,6 +282,7 @@ hostile_words() {
 @test "zsh: words of the line are never run" { hostile_words zsh; }
 @test "zsh: groups are offered, those of the channel where it is known" { groups_of_channels zsh; }
 @test "zsh: behind the queue of mq-exec a command is completed" { command_of_exec zsh; }
+@test "zsh: directories are offered where mq-check writes a store" { directories_of_check zsh; }
 
 # ---- fish ------------------------------------------------------------------------------------------------
 
@@ -285,3 +295,4 @@ hostile_words() {
 @test "fish: words of the line are never run" { hostile_words fish; }
 @test "fish: groups are offered, those of the channel where it is known" { groups_of_channels fish; }
 @test "fish: behind the queue of mq-exec a command is completed" { command_of_exec fish; }
+@test "fish: directories are offered where mq-check writes a store" { directories_of_check fish; }

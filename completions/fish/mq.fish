@@ -16,7 +16,7 @@ function __mq_operands
     set -l with_argument store file key header priority ttl delay at type id reply-to correlation resume \
         sync delimiter count wait match lease consumer format output from to last since until speed rate \
         kind rename reason extend parallel batch replace timeout grace retry-on dead-on ack-on group \
-        state older keep keep-bytes partition test shift channel
+        state older keep keep-bytes partition test shift channel backup repair
     for token in $tokens[2..-1]
         if test $skip = yes
             set skip no
@@ -119,6 +119,10 @@ function __mq_stores
         string replace -r -- '.*/([^/]*)/$' '$1' $path
     end
     __fish_complete_directories (commandline -ct | string replace -r -- '^(-s|--store=)' '')
+end
+
+function __mq_directories
+    __fish_complete_directories (commandline -ct | string replace -r -- '^--[a-z]*=' '')
 end
 
 function __mq_has
@@ -324,6 +328,10 @@ complete -c mq-move -l progress -d 'Messages and rate on stderr'
 
 complete -c mq-check -s C -l channel -x -a '(__mq_names)' -d 'Only channels that match'
 complete -c mq-check -s o -l output -x -a 'table plain json' -d 'Form of output, of all channels'
+complete -c mq-check -l backup -x -a '(__mq_directories)' -d 'A copy of the store'
+complete -c mq-check -l repair -x -a '(__mq_directories)' -d 'Save what can be read'
+complete -c mq-check -l compact -d 'Give free pages back'
+complete -c mq-check -l readers -d 'Who has the store open'
 
 complete -c mq-trim -l keep -x -d 'All but the newest so many'
 complete -c mq-trim -l keep-bytes -x -d 'All but the newest of this size'

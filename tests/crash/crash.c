@@ -17,16 +17,60 @@
 
 enum { QUIET = 8 };		/* naps */
 
-uint64_t seed = 1;
+uint64_t seed = 1, trial_state = UINT64_MAX;
+static uint64_t first_seed;
+static const char *program;	/* NULL: not by trial_begin() */
+static char operands[512];	/* of the program: place and words */
 
+/* One line: what is wrong, and how to see it again. */
 _Noreturn void broken(const char *format, ...)
 {
+	char line[4096];
+	size_t used;
 	va_list arguments;
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
+	used = (size_t)vsnprintf(line, sizeof line / 2, format, arguments);
 	va_end(arguments);
-	fprintf(stderr, " (seed %llu)\n", (unsigned long long)seed);
+	if (used >= sizeof line / 2)
+		used = sizeof line / 2 - 1;
+	if (!program)
+		snprintf(line + used, sizeof line - used, " (seed %llu)\n", (unsigned long long)seed);
+	else if (trial_state == UINT64_MAX)
+		snprintf(line + used, sizeof line - used, "; again: %s -r %llu%s\n", program,
+			(unsigned long long)first_seed, operands);
+	else
+		snprintf(line + used, sizeof line - used, "; again: %s -r %llu -x %llu%s\n", program,
+			(unsigned long long)first_seed, (unsigned long long)trial_state, operands);
+	fputs(line, stderr);	/* at once: others may have something to say too */
 	exit(1);
+}
+
+struct trial trial_begin(int argc, char **argv)
+{
+	struct trial t = { .only = UINT64_MAX };
+	int option;
+	size_t used = 0;
+	program = argv[0];
+	while ((option = getopt(argc, argv, "+n:r:x:")) != -1) {
+		need(option != '?', "usage: %s [-n COUNT] [-r SEED] [-x STATE] PLACE [WORD]...", argv[0]);
+		uint64_t *number = option == 'n' ? &t.count : option == 'r' ? &seed : &t.only;
+		*number = strtoull(optarg, NULL, 10);
+	}
+	need(optind < argc, "usage: %s [-n COUNT] [-r SEED] [-x STATE] PLACE [WORD]...", argv[0]);
+	t.place = argv[optind];
+	t.words = argv + optind + 1;
+	for (int i = optind; i < argc && used < sizeof operands; i++)
+		used += (size_t)snprintf(operands + used, sizeof operands - used, " %s", argv[i]);
+	first_seed = seed;
+	return t;
+}
+
+bool trial_word(const struct trial *t, const char *word)
+{
+	for (char **w = t->words; *w; w++)
+		if (strcmp(*w, word) == 0)
+			return true;
+	return false;
 }
 
 uint32_t draw(uint32_t below)
@@ -90,6 +134,16 @@ int put_once(const char *path, const char *text)
 
 /* ---- children ----------------------------------------------------------------------------- */
 
+/* Where coverage is measured, a child that leaves without exit() has to write down what it ran. */
+void __gcov_dump(void) __attribute__((weak));
+
+static _Noreturn void leave(int result)
+{
+	if (__gcov_dump)
+		__gcov_dump();
+	_exit(result);
+}
+
 static int result_of(int (*work)(void *), void *argument)
 {
 	int result = work(argument);
@@ -104,7 +158,7 @@ pid_t child(int (*work)(void *), void *argument)
 	need(pid >= 0, "fork: %s", strerror(errno));
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		_exit(result_of(work, argument));
+		leave(result_of(work, argument));
 	}
 	return pid;
 }
@@ -167,7 +221,7 @@ pid_t traced(int (*work)(void *), void *argument)
 		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
 			_exit(99);
 		raise(SIGSTOP);
-		_exit(result_of(work, argument));
+		leave(result_of(work, argument));
 	}
 	need(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status), "a process cannot be traced here");
 	need(ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) == 0, "ptrace: %s",

@@ -20,6 +20,21 @@ _Noreturn void broken(const char *format, ...) __attribute__((format(printf, 1, 
 
 enum { MS = 1000000, KILLED = 128 + 9 };
 
+/*
+ * How a program of the torture tier is called: PROGRAM [-n COUNT] [-r SEED] [-x STATE] PLACE [WORD]...
+ * PLACE is a directory that is there and empty. Its last line on stdout are its figures.
+ */
+struct trial {
+	const char *place;
+	uint64_t count;		/* how many of what it tries; 0: all there are */
+	uint64_t only;		/* just this one, to look at it again; UINT64_MAX: not given */
+	char **words;		/* a deliberate fault, or what the program says; ends with NULL */
+};
+struct trial trial_begin(int argc, char **argv);	/* sets seed, and the command that broken() tells */
+bool trial_word(const struct trial *t, const char *word);
+/* What broken() names as the one to look at again; UINT64_MAX: none. */
+extern uint64_t trial_state;
+
 /* An open store with the queue "jobs" and a writer for it. */
 struct desk {
 	lmq_store *store;

@@ -4,7 +4,8 @@
  *
  * F2: a process that is killed while it creates a store leaves nothing that is in the way. A creator is killed
  * at each of its system calls in turn: then either there is nothing under the store's name or a complete
- * store, and the next one succeeds. After that creators race. The creator that is killed is COMMAND, with the
+ * store, and the next one succeeds. Who uses a store before its creator has synced the directory with its name syncs
+ * that himself. After that creators race. The creator that is killed is COMMAND, with the
  * store's path as MQ_STORE in its environment, or this program. in-place: a creator that builds the store where
  * it belongs, which must not pass.
  */
@@ -15,11 +16,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { LEAST = 60, RACES = 40, RACERS = 4 };
 
 static bool in_place;
+static const char *directory;
 static char path[4096], left[4200];
 static char **command;
 
@@ -29,7 +32,7 @@ int __wrap_store_create(lmq_store *s, const char *at);
 /* The store's directory and marker first, then the rest: as one makes it without thinking of kills. */
 int __wrap_store_create(lmq_store *s, const char *at)
 {
-	static const char *const files[] = { MARKER_NAME, "lock.mdb", "data.mdb" };
+	static const char *const files[] = { MARKER_NAME, "lock.mdb", "control", "data.mdb" };
 	char from[4200], to[4200];
 	int rc;
 	if (!in_place)
@@ -167,6 +170,37 @@ static int count_lines(void *argument)
 	return lines;
 }
 
+/* Whether the process stands at an fsync of the directory that the store lies in. */
+static bool syncs_parent(pid_t pid)
+{
+	uint64_t arguments[6];
+	char link[64];
+	struct stat synced, parent;
+	if (call_of(pid, arguments) != SYS_fsync)
+		return false;
+	snprintf(link, sizeof link, "/proc/%d/fd/%d", pid, (int)arguments[0]);
+	return stat(link, &synced) == 0 && stat(directory, &parent) == 0 && synced.st_ino == parent.st_ino &&
+		synced.st_dev == parent.st_dev;
+}
+
+/* Somebody uses the store before its creator has synced the directory with its name: he must do so himself. */
+static void overtaking(void)
+{
+	pid_t creator = traced(create, NULL), other;
+	bool synced = false;
+	int status;
+	while (!syncs_parent(creator))
+		need(step(creator, &status), "the creator ended with %d, and its directory was not synced", status);
+	need(complete(path), "the directory was synced before the store was there");
+	other = traced(create, NULL);
+	while (step(other, &status))
+		synced = synced || syncs_parent(other);
+	need(status == 0, "who used the store meanwhile ended with %d", status);
+	need(synced, "a message was acknowledged in a store whose name may be lost");
+	kill_traced(creator);
+	remove_tree(path);
+}
+
 static void races(void)
 {
 	for (unsigned i = 0; i < RACES; i++) {
@@ -191,6 +225,7 @@ int main(int argc, char **argv)
 {
 	unsigned killed;
 	need(argc > 1, "usage: creating DIRECTORY [in-place] [COMMAND...]");
+	directory = argv[1];
 	snprintf(path, sizeof path, "%s/store", argv[1]);
 	snprintf(left, sizeof left, "%s/.store.new", argv[1]);
 	in_place = argc > 2 && strcmp(argv[2], "in-place") == 0;
@@ -200,6 +235,8 @@ int main(int argc, char **argv)
 	need(killed > LEAST, "only %u system calls were seen", killed);
 	printf("%u creators were killed\n", killed);
 	half_written();
+	if (!in_place && !command)
+		overtaking();
 	races();
 	return 0;
 }

@@ -1,268 +1,276 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * damaging STORE [SECONDS] [SEED]
+ * damaging [-n COUNT] [-r SEED] [-x STATE] PLACE [crc|deaf]
  *
- * Bytes of the data file that no version of ours has written: a small store's file is changed in one place,
- * or cut, and everything that a tool does is done with it in a child. First each byte of both meta pages gets
- * three values, and the file is cut at many places: any status is good, a death by a signal, or no end, is not.
- * Then pages are changed at random, most of them in their headers: LMDB does not check these and may die of them,
- * but what is delivered must be what was sent.
+ * Files of a store that no version of ours has written: a small store with a bit of everything is altered in one place,
+ * then checked, looked at and used, by the library in a child, and now and then by the tools and the repair. Each byte of
+ * the data file gets three values (in pages that hold a piece of a body, one); it is cut every 512 bytes; its pages are
+ * swapped, put in the place of others and wiped; so are the bytes of the other files. Whatever is altered: nothing is
+ * delivered that was not sent, and what is missing is reported; nothing hangs, takes memory without bound, or touches
+ * another store. LMDB may die of it, which the tools report; the check and the repair may not.
+ *
+ * Deliberate faults: "crc" believes blocks whose checksum is wrong; "deaf" does not hear what is reported.
  */
-#include "crash.h"
+#include "victim.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { META = 160, HANG = 5, LEAST = 800, LARGE = 70000, MEMORY = 64 << 20, WRONG = 3 };
+enum { PAGE = 4096, CUT = 512, VALUES = 3, FILES = 4, SEEN_MAX = 20 };
+/* One state in so many is shown to the tools too; of those that LMDB dies of, one in so many; and is repaired. */
+enum { TOOLS_EACH = 400, TOOLS_DEAD = 40, REPAIR_EACH = 50 };
 
-static const char *path;
-static char file[4096];
-static uint8_t *whole;		/* the sound file */
-static size_t size, page;
-static bool quiet;
-static unsigned tried, died, wrong;
+static struct image {
+	const char *name;
+	char path[PATH_MAX + 32];
+	uint8_t *sound, *bytes;
+	size_t size, length;	/* length: as it is now */
+	size_t step;		/* one byte in so many is altered */
+	bool written;
+} files[FILES] = {
+	{ .name = "data.mdb", .step = 1 }, { .name = MARKER_NAME, .step = 1 }, { .name = "control", .step = 61 },
+	{ .name = "lock.mdb", .step = 61 },
+};
+static struct image *const data = &files[0];
 
-/* ---- what tools do ------------------------------------------------------------------------ */
+static bool believes;	/* blocks with a wrong checksum */
+static char about[256];	/* what was altered */
+static uint64_t ends[VICTIM_ENDS], by_tools, repaired;
 
-/* Bodies are made of their length: byte i is i + length. */
-static void check_piece(const struct lmq_message *m, uint64_t at, const struct lmq_bytes *piece)
+/* ---- a deliberate fault ---------------------------------------------------------------------- */
+
+bool __real_block_get(struct block *b, const void *key, size_t key_size, const void *value, size_t size);
+bool __wrap_block_get(struct block *b, const void *key, size_t key_size, const void *value, size_t size);
+
+bool __wrap_block_get(struct block *b, const void *key, size_t key_size, const void *value, size_t size)
 {
-	for (size_t i = 0; i < piece->size; i++)
-		if ((uint8_t)piece->data[i] != (uint8_t)(m->body.size + at + i))
-			_exit(WRONG);
+	static uint8_t kept[64][BLOCK_LONGEST];
+	static unsigned next;
+	uint8_t *copy = kept[next++ % 64];
+	struct key k = { .size = key_size };
+	struct block header = { .payload = NULL };
+	if (!believes || size <= BLOCK_HEADER || size > BLOCK_LONGEST || key_size > KEY_MAX)
+		return __real_block_get(b, key, key_size, value, size);
+	memcpy(copy, value, size);
+	memcpy(k.bytes, key, key_size);
+	header = (struct block){ .flags = copy[5], .count = get16(copy + 6), .skip = get16(copy + 8),
+		.base_time = (int64_t)get64(copy + 12), .last_time = (int64_t)get64(copy + 20),
+		.size = size - BLOCK_HEADER };
+	block_seal(copy, &header, &k);
+	return __real_block_get(b, key, key_size, copy, size);
 }
 
-static void read_all(lmq_channel *c)
-{
-	struct lmq_message m;
-	struct lmq_bytes piece = { 0 };
-	lmq_reader *r;
-	if (lmq_reader_open(c, &r) != 0)
-		return;
-	while (lmq_reader_next(r, &m) == 0)
-		for (uint64_t at = 0; lmq_reader_body(r, at, &piece) == 0 && piece.size > 0;) {
-			check_piece(&m, at, &piece);
-			at += piece.size;
-		}
-	lmq_reader_seek(r, LMQ_SEEK_TIME, lmq_now() - 1000000);
-	lmq_reader_next(r, &m);
-	lmq_reader_seek(r, LMQ_SEEK_LAST, 2);
-	lmq_reader_next(r, &m);
-	lmq_reader_close(r);
-}
+/* ---- the files ------------------------------------------------------------------------------- */
 
-static void receive(lmq_channel *c)
-{
-	struct lmq_message m;
-	lmq_receiver *r;
-	size_t count;
-	if (lmq_receiver_open(c, NULL, &r) != 0)
-		return;
-	for (int i = 0; i < 3 && lmq_receiver_claim(r, 10, 1 << 20, &count) == 0; i++) {
-		while (lmq_receiver_next(r, &m) == 0)
-			;
-		lmq_receiver_settle(r, count, LMQ_SYNC_RELAXED);
-		lmq_receiver_release(r);
-	}
-	lmq_receiver_close(r);
-}
-
-static void send_more(lmq_store *s, lmq_channel *c)
-{
-	struct lmq_message m = LMQ_MESSAGE_INIT;
-	lmq_writer *w;
-	if (lmq_writer_open(s, LMQ_SYNC_RELAXED, &w) != 0)
-		return;
-	m.body = (struct lmq_bytes){ "\5\6\7\10\11", 5 };
-	for (int i = 0; i < 100; i++)
-		if (lmq_writer_add(w, c, &m) != 0)
-			break;
-	lmq_writer_commit(w);
-	lmq_writer_close(w);
-}
-
-static void use_channel(lmq_store *s, const char *name)
-{
-	struct lmq_property list[LMQ_PROPERTY_MAX];
-	struct lmq_channel_info info;
-	lmq_channel *c;
-	size_t count;
-	if (lmq_channel_open(s, name, LMQ_ANY, 0, &c) != 0)
-		return;
-	lmq_channel_info(c, &info);
-	lmq_channel_properties(c, list, &count);
-	read_all(c);
-	receive(c);
-	send_more(s, c);
-	read_all(c);
-	lmq_channel_close(c);
-}
-
-static int use(void *argument)
-{
-	struct lmq_channel_info *list = NULL;
-	size_t count;
-	bool more = true;
-	lmq_store *s;
-	(void)argument;
-	alarm(HANG);
-#ifndef __SANITIZE_ADDRESS__
-	setrlimit(RLIMIT_DATA, &(struct rlimit){ MEMORY, MEMORY });
-#endif
-	if (lmq_store_open(path, NULL, &s) == 0) {
-		if (lmq_channel_list(s, NULL, LMQ_ANY, &list, &count) == 0)
-			free(list);
-		use_channel(s, "jobs");
-		use_channel(s, "log");
-		lmq_channel_remove(s, "jobs");
-		for (int i = 0; i < 100 && more && lmq_store_sweep(s, &more) == 0; i++)
-			;
-	}
-	lmq_store_close(s);
-	return 0;
-}
-
-/* ---- the store ---------------------------------------------------------------------------- */
-
-static int make(void *argument)
-{
-	static char body[LARGE];
-	struct lmq_message m = LMQ_MESSAGE_INIT;
-	struct desk d;
-	lmq_channel *log;
-	int rc = desk_open(&d, path, LMQ_CREATE, 0);
-	(void)argument;
-	if (rc == 0)
-		rc = lmq_channel_open(d.store, "log", LMQ_STREAM, LMQ_CREATE, &log);
-	for (unsigned i = 0; rc == 0 && i < 120; i++) {
-		m.body = (struct lmq_bytes){ body, i == 67 ? LARGE : i * 3 };
-		for (size_t j = 0; j < m.body.size; j++)
-			body[j] = (char)(m.body.size + j);
-		rc = lmq_writer_add(d.writer, i % 2 ? d.queue : log, &m);
-		if (rc == 0 && i % 5 == 0)
-			rc = lmq_writer_commit(d.writer);
-	}
-	if (rc == 0)
-		rc = lmq_writer_commit(d.writer);
-	desk_close(&d);
-	return rc;
-}
-
-static void load(void)
+static void load(struct image *f, const char *store)
 {
 	struct stat st;
-	int fd = open(file, O_RDONLY | O_CLOEXEC);
-	need(fd >= 0 && fstat(fd, &st) == 0, "%s: %s", file, strerror(errno));
-	size = (size_t)st.st_size;
-	page = 4096;
-	whole = malloc(size);
-	need(whole && read(fd, whole, size) == (ssize_t)size, "%s: %s", file, strerror(errno));
+	int fd;
+	snprintf(f->path, sizeof f->path, "%s/%s", store, f->name);
+	fd = open(f->path, O_RDONLY | O_CLOEXEC);
+	need(fd >= 0 && fstat(fd, &st) == 0, "%s: %s", f->path, strerror(errno));
+	f->size = (size_t)st.st_size;
+	f->sound = malloc(f->size + 1);
+	f->bytes = malloc(f->size + 1);
+	need(f->sound && f->bytes && read(fd, f->sound, f->size) == (ssize_t)f->size, "%s: %s", f->path, strerror(errno));
+	memcpy(f->bytes, f->sound, f->size);
+	f->length = f->size;
 	close(fd);
 }
 
-/* Writes the first length bytes and uses them. */
-static void try(const uint8_t *bytes, size_t length, const char *what, size_t at)
+static void save(const struct image *f)
 {
-	int status, fd = open(file, O_WRONLY | O_TRUNC | O_CLOEXEC);
-	need(fd >= 0 && write(fd, bytes, length) == (ssize_t)length, "%s: %s", file, strerror(errno));
+	int fd = open(f->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	need(fd >= 0 && write(fd, f->bytes, f->length) == (ssize_t)f->length, "%s: %s", f->path, strerror(errno));
 	close(fd);
-	status = in_child(use, NULL);
-	tried++;
-	wrong += status == WRONG;
-	died += status > 128;
-	if (status == 0 || quiet)
-		return;
-	fprintf(stderr, "%s at %zu, page %zu byte %zu: ended with %d\n", what, at, at / page, at % page, status);
 }
 
-static void changed(size_t at, uint8_t value, uint8_t *bytes)
+static void save_all(void)
 {
-	uint8_t before = bytes[at];
-	char what[64];
-	if (before == value)
-		return;
-	bytes[at] = value;
-	snprintf(what, sizeof what, "byte %02x changed to %02x", before, value);
-	try(bytes, size, what, at);
-	bytes[at] = before;
+	for (int i = 0; i < FILES; i++)
+		save(&files[i]);
 }
 
-static void change_metas(uint8_t *bytes)
+static void restore(struct image *f)
 {
-	for (size_t i = 0; i < 2 * META; i++) {
-		size_t at = i < META ? i : page + i - META;
-		changed(at, 0, bytes);
-		changed(at, 0xff, bytes);
-		changed(at, bytes[at] ^ 1 << draw(8), bytes);
+	memcpy(f->bytes, f->sound, f->size);
+	f->length = f->size;
+}
+
+/* ---- the states ------------------------------------------------------------------------------ */
+
+static size_t pages(void)
+{
+	return data->size / PAGE;
+}
+
+static size_t places(const struct image *f)
+{
+	return (f->size + f->step - 1) / f->step;
+}
+
+static size_t cuts(const struct image *f)
+{
+	return (f->size + CUT - 1) / CUT;
+}
+
+/* Takes the state off the number if it is one of these. */
+static bool among(uint64_t *state, uint64_t count)
+{
+	if (*state < count)
+		return true;
+	*state -= count;
+	return false;
+}
+
+/* A piece of the large body, all bytes of which are equal but for the headers. */
+static bool holds_body(const struct image *f, size_t at)
+{
+	const uint8_t *page = f->sound + at / PAGE * PAGE;
+	return f == data && memcmp(page + PAGE / 2, page + PAGE / 2 + 1, PAGE / 2 - 1) == 0 && page[PAGE / 2] == 'L';
+}
+
+static bool alter_byte(struct image *f, uint64_t n)
+{
+	size_t at = n / VALUES * f->step;
+	uint8_t before = f->bytes[at];
+	if (holds_body(f, at) && n % VALUES != at % VALUES)
+		return false;
+	f->bytes[at] = n % VALUES == 0 ? 0 : n % VALUES == 1 ? 0xff : (uint8_t)(before ^ 1 << at * 5 % 8);
+	snprintf(about, sizeof about, "%s: byte %zu (page %zu, %zu), %02x becomes %02x", f->name, at, at / PAGE, at % PAGE,
+		before, f->bytes[at]);
+	return f->bytes[at] != before;
+}
+
+static void swap_pages(size_t a, size_t b)
+{
+	memcpy(data->bytes + a * PAGE, data->sound + b * PAGE, PAGE);
+	memcpy(data->bytes + b * PAGE, data->sound + a * PAGE, PAGE);
+	snprintf(about, sizeof about, "%s: pages %zu and %zu swapped", data->name, a, b);
+}
+
+static void copy_page(size_t a, size_t b)
+{
+	memcpy(data->bytes + b * PAGE, data->sound + a * PAGE, PAGE);
+	snprintf(about, sizeof about, "%s: page %zu in the place of page %zu", data->name, a, b);
+}
+
+static void wipe_page(size_t a, uint8_t value)
+{
+	memset(data->bytes + a * PAGE, value, PAGE);
+	snprintf(about, sizeof about, "%s: page %zu is %02x", data->name, a, value);
+}
+
+/* Alters the files; false if that is no difference. *altered gets the one. */
+static bool alter(uint64_t n, struct image **altered)
+{
+	for (*altered = files; *altered < files + FILES; ++*altered) {
+		struct image *f = *altered;
+		if (among(&n, places(f) * VALUES))
+			return alter_byte(f, n);
+		if (among(&n, cuts(f))) {
+			f->length = n * CUT;
+			snprintf(about, sizeof about, "%s: cut at %zu", f->name, f->length);
+			return true;
+		}
 	}
-}
-
-static void cut(uint8_t *bytes)
-{
-	for (size_t length = 0; length < size; length += length < 2 * page ? 511 : 2049)
-		try(bytes, length, "a cut", length);
-}
-
-/* Pages behind the metas. */
-static void change_randomly(uint8_t *bytes)
-{
-	size_t at = page * (2 + draw((uint32_t)(size / page) - 2));
-	switch (draw(7)) {
-	case 1:
-		memset(bytes + at, draw(2) ? 0 : 0xff, page);
-		try(bytes, size, "a wiped page", at);
-		memcpy(bytes + at, whole + at, page);
-		break;
-	case 2:
-		memcpy(bytes + at, whole + page * draw((uint32_t)(size / page)), page);
-		try(bytes, size, "a page of elsewhere", at);
-		memcpy(bytes + at, whole + at, page);
-		break;
-	case 3:
-		changed(at + draw((uint32_t)page), (uint8_t)draw(256), bytes);
-		break;
-	case 4:
-		at += page - 1 - draw(256);
-		changed(at, (uint8_t)draw(256), bytes);
-		break;
-	default:
-		changed(at + draw(64), (uint8_t)draw(256), bytes);
+	*altered = data;
+	if (among(&n, 2 * pages())) {
+		wipe_page(n / 2, n % 2 ? 0xff : 0);
+		return true;
 	}
+	if (n / pages() < n % pages())
+		swap_pages(n / pages(), n % pages());
+	else
+		copy_page(n / pages(), n % pages());
+	return memcmp(data->bytes, data->sound, data->size) != 0;
+}
+
+static uint64_t states(void)
+{
+	uint64_t count = 2 * pages() + pages() * pages();
+	for (int i = 0; i < FILES; i++)
+		count += places(&files[i]) * VALUES + cuts(&files[i]);
+	return count;
+}
+
+/* ---- trying them ------------------------------------------------------------------------------ */
+
+static bool tools_too(uint64_t state, enum victim_end end, const struct trial *t)
+{
+	return t->only != UINT64_MAX || draw(end == VICTIM_DEAD ? TOOLS_DEAD : TOOLS_EACH) == 0 ||
+		(t->count && ends[end] <= 2 && state > 0);
+}
+
+static void try(uint64_t state, const struct trial *t, bool deaf)
+{
+	struct image *f;
+	enum victim_end end;
+	trial_state = state;
+	if (!alter(state, &f)) {
+		restore(f);
+		return;
+	}
+	save(f);
+	end = victim_use(deaf);
+	ends[end]++;
+	if (t->only != UINT64_MAX)
+		fprintf(stderr, "%s: %s\n", about, victim_ends[end]);
+	need(end == VICTIM_SAME || end == VICTIM_REPORTED || end == VICTIM_DEAD, "%s: %s", about, victim_ends[end]);
+	if (t->only != UINT64_MAX || draw(REPAIR_EACH) == 0) {
+		const char *what;
+		save_all();
+		save(f);
+		what = victim_repair();
+		need(!what, "%s: %s", about, what);
+		repaired++;
+	}
+	if (tools_too(state, end, t)) {
+		const char *what;
+		save_all();
+		what = victim_tools(save_all);
+		need(!what, "%s: %s", about, what);
+		by_tools++;
+	}
+	restore(f);
+	save_all();
+}
+
+static void try_all(const struct trial *t, bool deaf)
+{
+	uint64_t count = states();
+	if (t->only != UINT64_MAX)
+		try(t->only, t, deaf);
+	else if (t->count)
+		for (uint64_t i = 0; i < t->count; i++)
+			try(((uint64_t)draw(1u << 31) << 31 | draw(1u << 31)) % count, t, deaf);
+	else
+		for (uint64_t i = 0; i < count; i++)
+			try(i, t, deaf);
 }
 
 int main(int argc, char **argv)
 {
-	int64_t deadline;
-	uint8_t *bytes;
-	int errors;
-	need(argc > 1, "usage: damaging STORE [SECONDS] [SEED]");
-	path = argv[1];
-	deadline = lmq_deadline((argc > 2 ? atoi(argv[2]) : 8) * INT64_C(1000) * MS);
-	if (argc > 3)
-		seed = strtoull(argv[3], NULL, 10);
-	snprintf(file, sizeof file, "%s/data.mdb", path);
-	need(in_child(make, NULL) == 0, "the store cannot be made");
-	load();
-	bytes = malloc(size);
-	memcpy(bytes, whole, size);
-	try(bytes, size, "no change", 0);
-	need(died == 0, "a sound store is not usable");
-	change_metas(bytes);
-	cut(bytes);
-	need(died == 0, "%u of %u changed files killed a process", died, tried);
-	quiet = true;
-	errors = dup(2);
-	dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), 2);	/* LMDB's last words */
-	while (clock_monotonic() < deadline)
-		change_randomly(bytes);
-	dup2(errors, 2);
-	printf("%u changed files of %zu bytes, LMDB died of %u\n", tried, size, died);
-	need(wrong == 0, "%u times something was delivered that was never sent", wrong);
-	need(tried > LEAST, "only %u changed files were tried", tried);
+	struct trial t = trial_begin(argc, argv);
+	char store[PATH_MAX], beside[PATH_MAX];
+	uint64_t tried = 0;
+	snprintf(store, sizeof store, "%s/store", t.place);
+	snprintf(beside, sizeof beside, "%s/beside", t.place);
+	victim_make(store, beside);
+	for (int i = 0; i < FILES; i++)
+		load(&files[i], store);
+	believes = trial_word(&t, "crc");
+	try_all(&t, trial_word(&t, "deaf"));
+	for (int i = 0; i < VICTIM_ENDS; i++)
+		tried += ends[i];
+	printf("%" PRIu64 " altered stores of %zu pages, %" PRIu64 " of them reported, %" PRIu64 " harmless, LMDB died of %"
+		PRIu64 "; %" PRIu64 " repaired, %" PRIu64 " shown to the tools\n", tried, pages(), ends[VICTIM_REPORTED],
+		ends[VICTIM_SAME], ends[VICTIM_DEAD], repaired, by_tools);
 	return 0;
 }

@@ -30,7 +30,6 @@ int __real_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn 
 int __wrap_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **t);
 
 static bool exhausted;		/* from here on there is only what was freed since */
-static size_t left;	/* bytes */
 
 int __wrap_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **t)
 {
@@ -44,6 +43,7 @@ int __wrap_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn 
 static const bool memory_is_ours = false;
 #else
 static const bool memory_is_ours = true;
+static size_t left;		/* bytes, where it is exhausted */
 
 extern void *__libc_malloc(size_t size);
 extern void __libc_free(void *p);

@@ -1,0 +1,253 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# shellcheck disable=SC2154,SC2030,SC2031,SC2034,SC2153
+#
+# mq-check --repair: what can be read of a damaged store becomes a new one, and what is lost is named. Random damages, with
+# a ledger of all messages, are in tests/unit/pages.c.
+
+load helpers
+
+setup_file() {
+	local root build
+	root=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
+	build=$(cd "${BUILD:-$root/build}" && pwd)
+	export DAMAGE=$BATS_FILE_TMPDIR/damage
+	# shellcheck disable=SC2086 # flags are words
+	${CC:-cc} -std=gnu11 -Wall -Wextra -O1 -g -D_GNU_SOURCE ${TEST_CFLAGS-} -I "$root/libmq" -o "$DAMAGE" \
+		"$root/tests/damage.c" "$build/libmq.a" -llmdb ${TEST_LDFLAGS-}
+}
+
+# A queue with every state of a message, a queue in order of keys, a topic with groups and a route, streams with partitions,
+# compaction, a chain of hashes, large bodies and shared ones.
+filled() {
+	local i round
+	export MQ_SYNC=relaxed
+	seq 400 | mq-send -q plain
+	mq-recv -n 120 plain >taken
+	mq-make -q --queue jobs max-attempts=2 backoff=1h..2h dedup=1h >made
+	seq 60 | mq-send -q jobs
+	for i in 0 2 7 9; do
+		seq 20 | mq-send -q --priority=$i jobs
+	done
+	mq-send -q --id=one jobs 'with an id'
+	seq 10 | mq-send -q --delay=1h jobs
+	mq-recv -n 15 -l 1h jobs >taken
+	mq-exec -q -n 6 jobs false || true
+	mq-exec -q -n 3 jobs -- sh -c 'exit 65' || true
+	mq-recv -n 9 jobs >taken
+	mq-make -q --queue ordered order=key >made
+	for i in $(seq 30); do
+		echo "{\"key\":\"k$((i % 4))\",\"body\":\"$i\"}"
+	done | mq-send -q -j ordered
+	mq-recv -n 5 ordered >taken
+	mq-recv -n 2 -l 1h ordered >taken
+	mq-make -q --topic news >made
+	mq-make -q --stream all >made
+	mq-route -q news all >made
+	mq-make -q -g mailer news lease=2m >made
+	mq-make -q -g other news >made
+	seq 300 | mq-pub -q news
+	head -c 150000 /dev/zero | tr '\0' x | mq-pub -q -r news
+	mq-sub -g mailer -n 40 news >taken
+	mq-make -q --stream log partitions=3 >made
+	for i in $(seq 200); do
+		printf '{"key":"k%d","body":"%0100d"}\n' $((i % 17)) "$i"
+	done | mq-pub -q -j log
+	mq-sub -g reader --from=first -n 50 log >taken
+	mq-make -q --stream state max-per-key=1 >made
+	for round in 1 2 3; do
+		for i in $(seq 120); do
+			echo "{\"key\":\"k$i\",\"body\":\"$round-$i\"}"
+		done | mq-pub -q -j state
+	done
+	mq-make -q --stream book audit=yes >made
+	seq 3000 | mq-pub -q book
+}
+
+# spoil STORE TEXT: changes a byte wherever the text lies in the file.
+spoil() {
+	local at
+	while IFS=: read -r at _; do
+		printf '\377' | dd of="$1/data.mdb" bs=1 seek="$at" conv=notrunc 2>/dev/null
+	done < <(grep -abo -- "$2" "$1/data.mdb")
+}
+
+# told STORE: all that can be seen of it.
+told() {
+	local name kind
+	export MQ_STORE=$1
+	mq-ls -o json
+	mq-ls -v -o plain | wc -l
+	mq-route -o plain
+	mq-check -o json -C book
+	mq-ls -o json | jq -r '.name + " " + .kind' | while read -r name kind; do
+		echo "$name"
+		mq-make "$name"
+		if [[ $kind == queue ]]; then
+			mq-peek -j "$name" || (($? == 1))
+		else
+			mq-replay -j "$name" || (($? == 1))
+			mq-ls --groups -o json "$name" || (($? == 1))
+		fi
+	done
+}
+
+@test "of an undamaged store everything is saved: the new one shows the same in every way" {
+	filled
+	must mq-check --repair=saved
+	[[ ! -s $err ]]
+	grep -q '^saved: saved 9 channels, ' "$out"
+	run ! grep -q 'lost\|mended\|not readable' "$out"
+	same "$(declare -f told); told '$MQ_STORE'" "$(declare -f told); told ./saved"
+	must mq-check ./saved
+	[[ ! -s $out && ! -s $err ]]
+}
+
+@test "offsets, ids and keys go on in the new store" {
+	filled
+	must mq-check --repair=saved
+	export MQ_STORE=./saved
+	last=$(mq-peek -j --last=1 plain | jq .offset)
+	must mq-send --print-position plain more
+	[[ $(cat "$out") == "plain:$((last + 1))" ]]
+	before=$(mq-ls -o json jobs | jq .messages)
+	must mq-send -q --id=one jobs 'with an id'
+	(($(mq-ls -o json jobs | jq .messages) == before))
+	must mq-recv -e plain
+	must mq-sub -g mailer -n 5 news
+	diff <(seq 41 45) "$out"
+	must mq-check
+}
+
+@test "a damaged block: its messages are named and lost, all others are saved" {
+	mq-make -q --stream log >made
+	seq -f 'line %g' 3000 | mq-pub -q log
+	spoil "$MQ_STORE" 'line 1500'
+	must_fail 2 mq-check --repair=saved
+	grep -q '1 page not readable' "$out"
+	read -r first end < <(sed -n 's/^mq-check: log: messages \([0-9]*\) to \([0-9]*\) are lost$/\1 \2/p' "$err")
+	((first > 0 && end > first && end < 3000))
+	((first <= 1499 && end >= 1499))
+	diff <(seq -f 'line %g' 3000 | sed "$((first + 1)),$((end + 1))d") <(mq-replay -s ./saved log)
+	must mq-check ./saved
+	must mq-pub -s ./saved -q --print-position log more
+	grep -q '^log:3000$' "$out"
+}
+
+@test "a lost large body takes its message with it, and nothing else" {
+	seq 5 | mq-send -q jobs
+	head -c 200000 /dev/zero | mq-send -q -r jobs
+	seq 5 | mq-send -q jobs
+	"$DAMAGE" "$MQ_STORE" 1 lose
+	# LMDB knows nothing of that: no page is damaged.
+	must_fail 2 mq-check --repair=saved
+	grep -qx 'mq-check: jobs: message 5 is lost' "$err"
+	diff <(seq 5; seq 5) <(mq-recv -s ./saved -e jobs)
+	must mq-check ./saved
+}
+
+@test "an audited stream that lost a block has a new chain, and another digest" {
+	mq-make -q --stream book audit=yes >made
+	seq -f 'line %g' 3000 | mq-pub -q book
+	digest=$(mq-check -o json | jq -r .digest)
+	spoil "$MQ_STORE" 'line 1500'
+	must_fail 2 mq-check --repair=saved
+	must mq-check ./saved
+	[[ $(mq-check -o json ./saved | jq -r .digest) != "$digest" ]]
+	must mq-pub -s ./saved book more
+	must mq-check ./saved
+}
+
+@test "without marker, and with either meta page gone, everything is saved; the old store is not changed" {
+	filled
+	told "$MQ_STORE" >before
+	cp -a store whole
+	for page in 0 1; do
+		rm -rf store saved && cp -a whole store
+		dd if=/dev/zero of=store/data.mdb bs=4096 count=1 seek=$page conv=notrunc 2>/dev/null
+		rm store/mq-store
+		cp -a store kept
+		must mq-check --repair=saved
+		diff -r kept store
+		rm -rf kept
+		(told ./saved) | diff before -
+		must mq-check ./saved
+	done
+}
+
+@test "a store that is in use, one of which nothing is left, and a directory that is not empty are refused" {
+	seq 5 | mq-send -q jobs
+	mkfifo hold
+	mq-recv -f jobs <hold >taken &
+	children+=($!)
+	exec 9>hold
+	until_true 5 test -s taken
+	refuses 75 'in use' mq-check --repair=saved
+	[[ ! -e saved ]]
+	kill "${children[-1]}"
+	wait "${children[-1]}" || true
+	mkdir full && touch full/file
+	refuses 73 'not empty' mq-check --repair=full
+	truncate -s 8192 store/data.mdb
+	must_fail 78 mq-check --repair=saved
+	[[ ! -e saved ]]
+	refuses 66 'not a store' mq-check -s ./none --repair=saved
+}
+
+@test "a store that is in use elsewhere, and may only be read here, is refused" {
+	need_root
+	seq 5 | mq-send -q jobs
+	mkdir view
+	mount --bind "$MQ_STORE" view && mounts+=("$PWD/view")
+	mount -o remount,bind,ro view 2>/dev/null || skip "nothing can be mounted here"
+	start holder mq-recv -f jobs
+	until_true 10 grep -q 5 holder.out
+	refuses 75 'in use' mq-check -s ./view --repair=saved
+	[[ ! -e saved ]]
+	kill -TERM "$started"
+	ended "$started" 143
+	must mq-check -s ./view --repair=saved
+}
+
+# waits PID: for the gate.
+waits() {
+	asleep "$1" && readlink "/proc/$1"/fd/* | grep -q 'store/mq-store'
+}
+
+@test "a store that is compacted while a repair waits for it: the new file is read" {
+	mq-send -q jobs before
+	cp -a store other
+	mq-send -q -s ./other jobs after
+	exec 9<store/mq-store
+	flock 9
+	start repair mq-check --repair=saved
+	until_true 10 waits "$started"
+	mv other/data.mdb store/data.mdb
+	flock -u 9
+	ended "$started" 0
+	prints $'before\nafter' mq-peek -s ./saved jobs
+}
+
+@test "the process that has the store open cannot repair it, and keeps its lock" {
+	seq 5 | mq-send -q jobs
+	cat >both.c <<-'END'
+		#include <libmq.h>
+		#include <stdio.h>
+		#include <stdlib.h>
+		int main(int argc, char **argv)
+		{
+			struct lmq_rescue found;
+			lmq_store *s, *r;
+			if (argc < 2 || lmq_store_open(argv[1], NULL, &s) != 0)
+				return 1;
+			printf("%d\n", lmq_store_repair(argv[1], "./saved", &r, &found, NULL, NULL, NULL) == LMQ_EINVAL);
+			fflush(stdout);
+			lmq_store_close(r);
+			return system("mq-check --compact") == 75 << 8 ? 0 : 2;
+		}
+	END
+	# shellcheck disable=SC2086
+	${CC:-cc} -std=gnu11 -D_GNU_SOURCE ${TEST_CFLAGS-} -I "$ROOT/libmq" -o both both.c "$BUILD/libmq.a" -llmdb ${TEST_LDFLAGS-}
+	must ./both "$MQ_STORE"
+	grep -qx 1 "$out"
+}

@@ -1,0 +1,160 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: ISC
+# shellcheck disable=SC2154
+#
+# Stores that are damaged or forged, and directories in which somebody else had his hands. The work is done by the
+# programs damaging and tampering of tests/crash, of which tests/torture runs the rows; here they make the mistakes that
+# they look for, and the tools meet damage that LMDB dies of.
+
+load helpers
+
+# hostile PROGRAM [WORD]...: with a directory of its own, in memory.
+hostile() {
+	local program=$1
+	shift
+	rm -rf place
+	mkdir place
+	env -u MQ_STORE ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0:max_allocation_size_mb=64:allocator_may_return_null=1" \
+		timeout 60 "$BUILD/tests/crash/$program" "$@"
+}
+
+# finds WORDS PROGRAM [WORD]...: it finds the mistake that it makes itself, and tells how to see it again.
+finds() {
+	local words=$1
+	shift
+	must_fail 1 hostile "$@" || return 1
+	grep -q -- "$words.*; again: .*/$2 -r [0-9]* -x [0-9]* place" "$err" || { show "does not say '$words': $*"; return 1; }
+}
+
+# poke FILE OFFSET BYTES: octal escapes, as printf takes them.
+poke() {
+	# shellcheck disable=SC2059 # the bytes are escapes
+	printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# ---- damage ---------------------------------------------------------------------------------------------
+
+@test "blocks with a wrong checksum that are believed are found" {
+	must_fail 1 hostile damaging -n 20000 -r 7 place crc
+	grep -q 'delivered what was never sent; again: .*/damaging -r 7 -x [0-9]* place crc$' "$err"
+}
+
+@test "damage that nobody reports is found" {
+	must_fail 1 hostile damaging -n 20000 -r 7 place deaf
+	grep -q 'damaged in silence; again: .*/damaging -r 7 -x [0-9]* place deaf$' "$err"
+}
+
+# The page in which the store's tree begins: its number lies in both meta pages.
+root_page() {
+	local meta=0
+	(($(od -An -t u8 -j 4240 -N 8 "$1") > $(od -An -t u8 -j 144 -N 8 "$1"))) && meta=4096
+	od -An -t u8 -j $((meta + 128)) -N 8 "$1" | tr -d ' '
+}
+
+@test "a store that LMDB dies of: status 70, one line, one hint" {
+	[[ ${TEST_CFLAGS-} != *address* ]] || skip "the sanitizer reports that itself"
+	seq 100 | mq-send -q jobs
+	cp -a "$MQ_STORE" sound
+	page=$(root_page "$MQ_STORE/data.mdb")
+	((page >= 2))
+	died=0
+	# Neither branch nor leaf; and entries far outside of the page.
+	for damage in '10 \0\0' '16 \377\377\377\377\377\377\377\377\377\377'; do
+		read -r at bytes <<<"$damage"
+		for tool in 'mq-recv jobs' 'mq-send jobs more' 'mq-peek jobs' mq-ls 'mq-trim --keep=1 jobs'; do
+			rm -r "$MQ_STORE"
+			cp -a sound "$MQ_STORE"
+			poke "$MQ_STORE/data.mdb" $((page * 4096 + at)) "$bytes"
+			# shellcheck disable=SC2086 # words
+			refuses 70 "$MQ_STORE" $tool
+			if grep -q 'damaged, or this is a bug$' "$err"; then died=$((died + 1)); fi
+		done
+		must_fail 2 mq-check
+		grep -q "^mq-check: page $page: " "$err"
+	done
+	((died > 0))
+}
+
+@test "a signal that somebody sends ends a tool as ever" {
+	[[ ${TEST_CFLAGS-} != *address* ]] || skip "the sanitizer catches these"
+	mq-send -q jobs body
+	for signal in SEGV ABRT BUS; do
+		start reader mq-recv -f -n 2 other
+		until_true 10 blocked "$started"
+		kill -s "$signal" "$started"
+		ended "$started" $((128 + $(kill -l "$signal")))
+		[[ ! -s reader.err ]]
+	done
+}
+
+@test "meta pages that do not belong together are refused, with what would be the older state" {
+	seq 10 | mq-send -q jobs
+	mq-send -q jobs newest
+	meta=0
+	(($(od -An -t u8 -j 4240 -N 8 "$MQ_STORE/data.mdb") > $(od -An -t u8 -j 144 -N 8 "$MQ_STORE/data.mdb"))) && meta=4096
+	# The newer one becomes number 0.
+	poke "$MQ_STORE/data.mdb" $((meta + 144)) '\0\0\0\0\0\0\0\0'
+	refuses 70 'do not belong together' mq-recv jobs
+}
+
+@test "giving back space ends where what is found cannot be deleted, as in a page that is out of order" {
+	seq 5 | mq-pub -q log
+	must test_c <<-'END'
+		#define _GNU_SOURCE
+		#include <dlfcn.h>
+		#include <libmq.h>
+		#include <lmdb.h>
+		#include <stdlib.h>
+		static bool removed;
+		int mdb_del(MDB_txn *t, MDB_dbi table, MDB_val *k, MDB_val *v)
+		{
+			int (*real)(MDB_txn *, MDB_dbi, MDB_val *, MDB_val *);
+			*(void **)&real = dlsym(RTLD_NEXT, "mdb_del");
+			return removed ? MDB_NOTFOUND : real(t, table, k, v);
+		}
+		static void drop(lmq_store *s)
+		{
+			bool more = true;
+			int rc = 0;
+			for (int i = 0; rc == 0 && more; i++)
+				if (i == 100)
+					abort();
+				else
+					rc = lmq_store_sweep(s, &more);
+			if (rc != LMQ_EDAMAGED)
+				abort();
+		}
+		int main(void)
+		{
+			lmq_store *s;
+			if (lmq_store_open(getenv("MQ_STORE"), NULL, &s) != 0)
+				abort();
+			if (lmq_channel_remove(s, "log") != 0)
+				abort();
+			removed = true;
+			drop(s);
+			lmq_store_close(s);
+			return 0;
+		}
+	END
+}
+
+# ---- a directory that others can change -------------------------------------------------------------------
+
+@test "a library that does not look at the files, or at the owner, is found" {
+	need_root
+	must_fail 1 hostile tampering -n 10 place files
+	grep -q 'ends with .*; again: .*/tampering -r [0-9]* -x [0-9]* place files$' "$err"
+	must_fail 1 hostile tampering -n 10 place owner
+	grep -q "somebody else's: .*; again: .*/tampering -r [0-9]* -x [0-9]* place owner\$" "$err"
+}
+
+@test "a hard link to a file of a store is refused, with a hint; a copy is taken" {
+	mq-send -q jobs body
+	cp -al "$MQ_STORE" linked
+	refuses 77 'a second name' mq-recv -s ./linked jobs
+	refuses 77 'a second name' mq-send jobs more
+	grep -q 'hint: .*--backup' "$err"
+	cp -a "$MQ_STORE" copied
+	prints body mq-recv -s ./copied jobs
+}
