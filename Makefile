@@ -24,7 +24,7 @@ MAKEFLAGS += --no-builtin-rules
 
 # ---- what there is -----------------------------------------------------------------------------
 
-lib_sources := $(wildcard libmq/*.c)
+lib_sources := $(wildcard libmq/*/*.c)
 tool_sources := $(wildcard cmd/mq-*.c)
 shared_sources := $(filter-out $(tool_sources),$(wildcard cmd/*.c))
 unit_sources := $(wildcard tests/unit/*.c)

@@ -31,10 +31,11 @@ load helpers
 broken() {
 	local target=$1 file=$2 from=$3 to=$4 wraps
 	[[ $(grep -cF -- "$from" "$ROOT/libmq/$file") == 1 ]] || { echo "$file has not one '$from'" >&2; return 1; }
-	FROM=$from TO=$to perl -pe 's/\Q$ENV{FROM}\E/$ENV{TO}/' "$ROOT/libmq/$file" >"broken-$file"
+	FROM=$from TO=$to perl -pe 's/\Q$ENV{FROM}\E/$ENV{TO}/' "$ROOT/libmq/$file" >broken.c
 	wraps=$(sed -n 's/^fuzz_wraps := //p' "$ROOT/Makefile")
 	# shellcheck disable=SC2086,SC2046 # flags are words
-	${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O1 -g -w -I "$ROOT/libmq" ${TEST_CFLAGS-} -o "broken-$target" "broken-$file" \
+	${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O1 -g -w -I "$ROOT/libmq" -I "$ROOT/libmq/${file%/*}" ${TEST_CFLAGS-} \
+		-o "broken-$target" broken.c \
 		"$BUILD"/obj/tests/fuzz/{"$target",fuzz,main}.o "$BUILD/libcmd.a" "$BUILD/libmq.a" \
 		$(printf -- '-Wl,--wrap=%s ' $wraps) $(find "$BUILD" -name libgnu.a) -llmdb -lm ${TEST_LDFLAGS-}
 	capture "./broken-$target" -m 2000 -r 1 -o . "$ROOT/tests/fuzz/corpus/$target"
@@ -42,11 +43,11 @@ broken() {
 }
 
 @test "a decoder without one of its checks is found by the corpus, or soon" {
-	broken record format.c 'p < end && shift < 64' 'shift < 64'
-	broken block block.c 'b->skip <= b->size && ' ''
-	broken block block.c 'size <= BLOCK_HEADER + link' 'false'
-	broken pages page.c 'n->key_size > room || ' ''
-	broken pages pages.c 'if (page_bit(w->reached, i))' 'if (false)'
+	broken record base/format.c 'p < end && shift < 64' 'shift < 64'
+	broken block base/block.c 'b->skip <= b->size && ' ''
+	broken block base/block.c 'size <= BLOCK_HEADER + link' 'false'
+	broken pages file/page.c 'n->key_size > room || ' ''
+	broken pages file/pages.c 'if (page_bit(w->reached, i))' 'if (false)'
 }
 
 @test "what a changed input finds is kept, and shown again by the command" {

@@ -9,7 +9,7 @@
  *	chunk	a bit of the first chunk of any large body
  *	lose	that chunk is gone
  */
-#include "internal.h"
+#include "channel/channel.h"
 
 #include <stdio.h>
 #include <string.h>

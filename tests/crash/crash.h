@@ -8,7 +8,7 @@
 #ifndef CRASH_H
 #define CRASH_H
 
-#include "internal.h"
+#include "channel/channel.h"
 
 #include <libmq.h>
 #include <stdbool.h>

@@ -9,7 +9,7 @@
  * Mistakes that must be found: to be deaf to deaths; to lay no trace of what is being delivered.
  */
 #include "crash.h"
-#include "vigil.h"
+#include "wait/vigil.h"
 
 #include <signal.h>
 #include <stdio.h>

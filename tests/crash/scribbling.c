@@ -13,7 +13,7 @@
  * Mistakes that must be found: to sleep without looking up once a second, when none happens; to claim without locks.
  */
 #include "ledger.h"
-#include "relay.h"
+#include "wait/relay.h"
 #include "verdict.h"
 
 #include "crash.h"

@@ -4,7 +4,7 @@
  */
 #include "fuzz.h"
 
-#include "crc32c.h"
+#include "base/crc32c.h"
 
 /* The first record, of one that continues, is not to be made sense of. */
 static void walk(const struct block *b)

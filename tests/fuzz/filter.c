@@ -5,7 +5,7 @@
  */
 #include "fuzz.h"
 
-#include "crc32c.h"
+#include "base/crc32c.h"
 
 static void check_route(const struct lmq_route *r)
 {

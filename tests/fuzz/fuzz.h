@@ -7,7 +7,7 @@
 #ifndef FUZZ_H
 #define FUZZ_H
 
-#include "internal.h"
+#include "channel/channel.h"
 
 #include <string.h>
 

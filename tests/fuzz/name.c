@@ -2,7 +2,7 @@
 /* Names, and how alike two of them are: against the distance that is computed in the plain way. */
 #include "fuzz.h"
 
-#include "name.h"
+#include "base/name.h"
 
 enum { LONGEST = 40 };
 

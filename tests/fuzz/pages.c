@@ -5,7 +5,7 @@
  */
 #include "fuzz.h"
 
-#include "pages.h"
+#include "file/pages.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

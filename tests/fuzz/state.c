@@ -6,7 +6,7 @@
  */
 #include "fuzz.h"
 
-#include "crc32c.h"
+#include "base/crc32c.h"
 
 static uint8_t out[8192];
 static struct key k;

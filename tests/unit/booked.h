@@ -5,7 +5,7 @@
 
 #include "place.h"
 
-#include "accounts.h"
+#include "check/accounts.h"
 
 #include <sys/stat.h>
 

@@ -2,7 +2,7 @@
 /* Compaction against a model: what a stream with max-per-key keeps, whatever the keys, the sizes and the order. */
 #include "place.h"
 
-#include "format.h"
+#include "base/format.h"
 
 enum { MESSAGES = 6000, KEYS = 40, LARGE = 70000 };
 

@@ -2,7 +2,7 @@
 /* The checksum, by the processor and by table. */
 #include "unit.h"
 
-#include "crc32c.h"
+#include "base/crc32c.h"
 
 typedef uint32_t crc_function(uint32_t crc, const void *data, size_t size);
 

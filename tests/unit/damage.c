@@ -2,7 +2,7 @@
 /* One damaged block must not take the rest of the store with it. */
 #include "place.h"
 
-#include "format.h"
+#include "base/format.h"
 
 #include <lmdb.h>
 

@@ -2,7 +2,7 @@
 /* Conditions on messages. */
 #include "unit.h"
 
-#include "internal.h"
+#include "channel/channel.h"
 
 #define BYTES(text) { text, sizeof(text) - 1 }
 

@@ -2,7 +2,7 @@
 /* The bytes of keys, records and blocks. */
 #include "unit.h"
 
-#include "format.h"
+#include "base/format.h"
 #include "libmq.h"
 
 TEST(varints, "varints of all lengths come back, and cut ones are refused")

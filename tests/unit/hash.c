@@ -2,7 +2,7 @@
 /* SipHash-2-4. */
 #include "unit.h"
 
-#include "internal.h"
+#include "channel/channel.h"
 
 /* Key and texts of the paper's example, and of the vectors that its authors publish: 0, 1, 2, ... */
 static uint8_t key[16], text[64];

@@ -2,7 +2,7 @@
 /* The log against a model: what was sent comes out again, whatever the sizes, the batches and the order. */
 #include "place.h"
 
-#include "format.h"
+#include "base/format.h"
 
 static lmq_store *store;
 static lmq_channel *channel;

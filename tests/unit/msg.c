@@ -2,7 +2,7 @@
 /* The message codec. */
 #include "unit.h"
 
-#include "internal.h"
+#include "channel/channel.h"
 
 #define TEXT(s) ((struct lmq_bytes){ s, sizeof(s) - 1 })
 

@@ -3,7 +3,7 @@
 #include "unit.h"
 
 #include "libmq.h"
-#include "name.h"
+#include "base/name.h"
 
 TEST(valid, "names are words of letters, digits, - and _ between dots")
 {

@@ -5,7 +5,7 @@
  */
 #include "place.h"
 
-#include "pages.h"
+#include "file/pages.h"
 
 #include <fcntl.h>
 #include <string.h>

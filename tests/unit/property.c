@@ -2,8 +2,8 @@
 /* Properties of channels. */
 #include "unit.h"
 
-#include "crc32c.h"
-#include "internal.h"
+#include "base/crc32c.h"
+#include "channel/channel.h"
 
 static struct lmq_store store;		/* only for its sentence */
 

@@ -2,7 +2,7 @@
 /* Readers against a model: several lanes merged by time, forward and backward, with holes, and all ways to seek. */
 #include "place.h"
 
-#include "reader.h"
+#include "read/reader.h"
 
 #include <malloc.h>
 #include <time.h>

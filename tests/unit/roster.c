@@ -2,7 +2,7 @@
 /* The roster: what processes tell each other, and what they leave behind when they are killed. */
 #include "place.h"
 
-#include "internal.h"
+#include "channel/channel.h"
 
 #include <sched.h>
 #include <signal.h>

@@ -5,7 +5,7 @@
 
 #include "place.h"
 
-#include "internal.h"
+#include "channel/channel.h"
 
 enum { CHANNELS = 9 };
 

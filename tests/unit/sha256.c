@@ -2,7 +2,7 @@
 /* SHA-256: the examples that NIST gives for FIPS 180-4, and both ways to compute it against each other. */
 #include "unit.h"
 
-#include "sha256.h"
+#include "base/sha256.h"
 
 static const char *hex(const uint8_t digest[SHA256_SIZE])
 {

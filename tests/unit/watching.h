@@ -9,7 +9,7 @@
 
 #include "place.h"
 
-#include "receiver.h"
+#include "receive/receiver.h"
 
 #include <dirent.h>
 #include <fcntl.h>

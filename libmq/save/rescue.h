@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the parts of a repair share. wreck.c reads the damaged file, and copies every sound value into a new store that
+ * is being built; the others then mend what does not fit together there: catalogue.c the channels, lane.c the logs,
+ * restate.c the positions and runs, stray.c everything else. rescue.c leads.
+ */
+#ifndef RESCUE_H
+#define RESCUE_H
+
+#include "channel/channel.h"
+#include "file/pages.h"
+
+struct gap {			/* keys in [from, to) that may be lost; size 0: no bound */
+	struct key from, to;
+	bool page;		/* of a page; else of one value, and filled: that was found after all */
+	bool filled;
+};
+
+struct beyond {			/* a lane whose end is lost: what lies from here on is not known ever to have been */
+	uint32_t id;
+	uint16_t lane;
+	uint64_t from;
+};
+
+struct rescue {
+	lmq_store *s;		/* the damaged one: its directory, and the sentence */
+	lmq_store *to;		/* the new one */
+	struct lmq_rescue *result;
+	void (*loss)(const struct lmq_fault *loss, void *context);
+	bool (*progress)(const struct lmq_rescue *sofar, void *context);
+	void *context;
+	/* wreck.c */
+	struct page_file file;
+	struct page_meta meta;		/* the state that is saved; no root where there is none to be seen */
+	uint64_t limit;			/* of the two: */
+	uint64_t *reached, *free;	/* bit: the page is of the state; is in its list of free pages */
+	bool free_known;
+	bool newest_lost;		/* there was a newer state, of which no root is left */
+	struct gap *gaps;		/* ascending */
+	size_t gap_count, gap_room;
+	uint64_t entries;		/* copied */
+	bool salvaging;			/* what is copied now was found outside of the tree, */
+	bool among_free;		/* in pages that may be free ones: it may be old, */
+	bool aged;			/* and something was that is not a message */
+	uint8_t uuid[16];
+	bool uuid_known;
+	/* the transaction that is open in the new store */
+	struct txn t;
+	bool open;
+	unsigned changes;
+	size_t bytes;
+	/* large bodies that messages have */
+	uint64_t *bodies;
+	size_t body_count, body_room;
+	struct beyond *beyond;
+	size_t beyond_count;
+};
+
+/* ---- rescue.c ------------------------------------------------------------------------------- */
+
+/* Begins a transaction where none is open; rescue_tick() ends it when it is large: nothing read before is valid then. */
+int rescue_begin(struct rescue *r);
+int rescue_tick(struct rescue *r, size_t bytes);
+int rescue_commit(struct rescue *r);
+void rescue_say(struct rescue *r, const char *object, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int rescue_no_memory(struct rescue *r);
+/* A value in the new store; LMQ_END. */
+int rescue_get(struct rescue *r, const struct key *k, MDB_val *value);
+int rescue_put(struct rescue *r, const struct key *k, const void *value, size_t size);
+int rescue_delete(struct rescue *r, const struct key *k);
+/* The next key behind at (its own where first) that begins with the first size bytes of it. LMQ_END. */
+int rescue_next(struct rescue *r, struct key *at, size_t size, bool first, MDB_val *value);
+
+/* ---- gaps.c --------------------------------------------------------------------------------- */
+
+int gap_add(struct rescue *r, const struct gap *g);
+int gap_of_value(struct rescue *r, const uint8_t *key, size_t size);
+struct key bound_key(const struct page_bound *b);	/* no bound where it is longer than any of ours */
+void gaps_sort(struct rescue *r);			/* ascending, and none within another */
+struct gap *gap_find(const struct rescue *r, const uint8_t *key, size_t size);	/* in which it lies, or NULL */
+/* Whether a key from [from, to) may be lost; and one that begins with the first size bytes of k. */
+bool wreck_lacks(const struct rescue *r, const struct key *from, const struct key *to);
+bool wreck_lacks_any(const struct rescue *r, const struct key *k, size_t size);
+
+/* ---- wreck.c, roots.c ---------------------------------------------------------------------------- */
+
+int wreck_open(struct rescue *r, int fd);	/* chooses the state, looks for the UUID */
+int wreck_copy(struct rescue *r);
+void wreck_close(struct rescue *r);
+int wreck_choose(struct rescue *r, bool *whole);	/* roots.c: sets meta; whole: a meta page says so, and the other agrees */
+bool wreck_sound(const uint8_t *key, size_t key_size, const uint8_t *value, size_t size);
+
+/* ---- catalogue.c, lane.c, restate.c, stray.c ------------------------------------------------------------ */
+
+int mend_store(struct rescue *r);		/* table S */
+int mend_catalogue(struct rescue *r);		/* C, P, and channels of which neither is left */
+int mend_groups(struct rescue *r, uint32_t id, const struct channel_record *c);	/* E, G, R, Q, D, K of one channel */
+int mend_lanes(struct rescue *r, uint32_t id, const struct channel_record *c);	/* H, L, M */
+int mend_floors(struct rescue *r, uint32_t id, const struct channel_record *c);	/* F */
+/* Only notes the large bodies of a log that is being swept. */
+int lane_bodies(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane);
+int mend_strays(struct rescue *r);		/* what no channel, group or message has; B, V, T, X, I, J, N, U */
+
+/* One lane of a channel: "events/3", or "events". */
+void lane_name(const struct channel_record *c, uint16_t lane, char text[LMQ_NAME_MAX + 16]);
+/* The head of a lane; where that is lost, one made of all that is known. */
+int lane_head(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane, struct head_record *h);
+
+#endif
