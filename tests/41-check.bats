@@ -9,7 +9,7 @@ load helpers
 # spoil: the first channel counts a byte too many, and the sweeper has an entry of an unknown kind.
 spoil() {
 	test_c "$MQ_STORE" <<-'END'
-		#include "internal.h"
+		#include "channel/channel.h"
 		static void write(const char *path)
 		{
 			struct key k = key_head(1, 0), strange = key_sweep('z', 1);
@@ -98,7 +98,7 @@ busy() {
 @test "a damaged block is told of once for its counters, and its channel is in the table" {
 	seq 20000 | mq-send -q jobs
 	test_c "$MQ_STORE" <<-'END'
-		#include "internal.h"
+		#include "channel/channel.h"
 		int main(int argc, char **argv)
 		{
 			struct key k = key_block(1, 0, 0, 0);

@@ -343,7 +343,7 @@ waits() {
 @test "nobody gets in while a store is compacted, whatever the control file says meanwhile" {
 	seq 1000 | mq-send -q jobs
 	cat >compact.c <<-'END'
-		#include "internal.h"
+		#include "channel/channel.h"
 		#include <stdio.h>
 		int __real_mdb_txn_commit(MDB_txn *t);
 		int __wrap_mdb_txn_commit(MDB_txn *t);
@@ -385,7 +385,7 @@ waits() {
 @test "killed when the compact file has its name, which is not on the disk yet: who sends next sees to that" {
 	seq 1000 | mq-send -q jobs
 	cat >cut.c <<-'END'
-		#include "internal.h"
+		#include "channel/channel.h"
 		#include <signal.h>
 		#include <stdio.h>
 		#include <sys/stat.h>

@@ -44,11 +44,14 @@ poke() {
 	grep -q 'damaged in silence; again: .*/damaging -r 7 -x [0-9]* place deaf$' "$err"
 }
 
+# Where in the data file the meta page lies that counts.
+newest_meta() {
+	echo $(($(od -An -t u8 -j 4240 -N 8 "$1") > $(od -An -t u8 -j 144 -N 8 "$1") ? 4096 : 0))
+}
+
 # The page in which the store's tree begins: its number lies in both meta pages.
 root_page() {
-	local meta=0
-	(($(od -An -t u8 -j 4240 -N 8 "$1") > $(od -An -t u8 -j 144 -N 8 "$1"))) && meta=4096
-	od -An -t u8 -j $((meta + 128)) -N 8 "$1" | tr -d ' '
+	od -An -t u8 -j $(($(newest_meta "$1") + 128)) -N 8 "$1" | tr -d ' '
 }
 
 @test "a store that LMDB dies of: status 70, one line, one hint" {
@@ -90,11 +93,23 @@ root_page() {
 @test "meta pages that do not belong together are refused, with what would be the older state" {
 	seq 10 | mq-send -q jobs
 	mq-send -q jobs newest
-	meta=0
-	(($(od -An -t u8 -j 4240 -N 8 "$MQ_STORE/data.mdb") > $(od -An -t u8 -j 144 -N 8 "$MQ_STORE/data.mdb"))) && meta=4096
 	# The newer one becomes number 0.
-	poke "$MQ_STORE/data.mdb" $((meta + 144)) '\0\0\0\0\0\0\0\0'
+	poke "$MQ_STORE/data.mdb" $(($(newest_meta "$MQ_STORE/data.mdb") + 144)) '\0\0\0\0\0\0\0\0'
 	refuses 70 'do not belong together' mq-recv jobs
+}
+
+@test "a meta page that makes no sense is refused before LMDB sees it" {
+	seq 100 | mq-send -q jobs
+	cp -a "$MQ_STORE" sound
+	meta=$(newest_meta "$MQ_STORE/data.mdb")
+	# Roots behind the end of the file and among the meta pages, depths, kinds of tables, the last page.
+	for damage in '128 \377\377\377' '128 \1\0\0' '80 \377\377\377' '94 \0' '94 \200' '92 \4' '44 \0' '136 \0\0\0'; do
+		read -r at bytes <<<"$damage"
+		rm -r "$MQ_STORE"
+		cp -a sound "$MQ_STORE"
+		poke "$MQ_STORE/data.mdb" $((meta + at)) "$bytes"
+		refuses 70 'no valid meta page' mq-recv jobs
+	done
 }
 
 @test "giving back space ends where what is found cannot be deleted, as in a page that is out of order" {

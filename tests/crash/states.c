@@ -152,22 +152,36 @@ int __real_mdb_env_open(MDB_env *env, const char *path, unsigned flags, mdb_mode
 int __wrap_mdb_env_open(MDB_env *env, const char *path, unsigned flags, mdb_mode_t mode);
 int __real_mdb_txn_commit(MDB_txn *t);
 int __wrap_mdb_txn_commit(MDB_txn *t);
+int __real_txn_commit(struct txn *t, enum lmq_sync sync);
+int __wrap_txn_commit(struct txn *t, enum lmq_sync sync);
+
+static bool wanted_synced = true;	/* what the caller asks for, whatever the library makes of it */
 
 int __wrap_mdb_env_open(MDB_env *env, const char *path, unsigned flags, mdb_mode_t mode)
 {
 	return __real_mdb_env_open(env, path, flags | (recorded_now && nosync ? MDB_NOSYNC : 0), mode);
 }
 
+int __wrap_txn_commit(struct txn *t, enum lmq_sync sync)
+{
+	struct store_record r;
+	int rc;
+	if (sync == LMQ_SYNC_DEFAULT && get_store_record(t->store, t->mdb, &r) == 0)
+		sync = (enum lmq_sync)r.sync;
+	wanted_synced = sync != LMQ_SYNC_RELAXED;
+	rc = __real_txn_commit(t, sync);
+	wanted_synced = true;
+	return rc;
+}
+
 int __wrap_mdb_txn_commit(MDB_txn *t)
 {
 	static uint64_t committed;	/* the digest of the last one */
 	uint64_t digest = recorded_now ? store_digest(t) : 0;
-	unsigned flags = 0;
 	int rc;
 	/* One that changes nothing, also that of a copy that is being made, is no new state. */
 	if (!recorded_now || digest == committed)
 		return __real_mdb_txn_commit(t);
-	mdb_env_get_flags(mdb_txn_env(t), &flags);
 	record_mark(ENTRY_ATTEMPTED, digest);
 	if (early) {
 		record_mark(ENTRY_COMMITTED, true);
@@ -175,7 +189,7 @@ int __wrap_mdb_txn_commit(MDB_txn *t)
 	}
 	rc = __real_mdb_txn_commit(t);
 	if (rc == 0 && !early)
-		record_mark(ENTRY_COMMITTED, !(flags & MDB_NOMETASYNC));
+		record_mark(ENTRY_COMMITTED, wanted_synced);
 	if (rc == 0)
 		committed = digest;
 	return rc;
