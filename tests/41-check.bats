@@ -106,9 +106,11 @@ busy() {
 			MDB_env *env;
 			MDB_txn *t;
 			MDB_dbi d;
-			return mdb_env_create(&env) || mdb_env_open(env, argv[argc - 1], 0, 0600) ||
+			int failed = mdb_env_create(&env) || mdb_env_open(env, argv[argc - 1], 0, 0600) ||
 				mdb_txn_begin(env, NULL, 0, &t) || mdb_dbi_open(t, NULL, 0, &d) ||
 				mdb_put(t, d, &key, &(MDB_val){ 4, "oops" }, 0) || mdb_txn_commit(t);
+			mdb_env_close(env);
+			return failed;
 		}
 	END
 	must_fail 2 mq-check

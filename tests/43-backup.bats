@@ -416,11 +416,16 @@ waits() {
 			lmq_store *s;
 			lmq_channel *c;
 			lmq_writer *w;
+			int failed;
 			sends = argc > 2;
 			if (!sends)
 				return lmq_store_compact(argv[1], NULL, &s, &before, &after) != 0;
-			return lmq_store_open(argv[1], NULL, &s) || lmq_channel_open(s, "jobs", LMQ_QUEUE, 0, &c) ||
+			failed = lmq_store_open(argv[1], NULL, &s) || lmq_channel_open(s, "jobs", LMQ_QUEUE, 0, &c) ||
 				lmq_writer_open(s, LMQ_SYNC_FULL, &w) || lmq_writer_add(w, c, &m) || lmq_writer_commit(w);
+			lmq_writer_close(w);
+			lmq_channel_close(c);
+			lmq_store_close(s);
+			return failed;
 		}
 	END
 	# shellcheck disable=SC2086

@@ -112,6 +112,48 @@ root_page() {
 	done
 }
 
+# number FILE AT BYTES: the unsigned number there.
+number() {
+	od -An -t "u$3" -j "$2" -N "$3" "$1" | tr -d ' '
+}
+
+@test "a page whose header says that it is thousands of pages is not given back as such" {
+	seq 5000 | mq-send -q jobs
+	size=$(stat -c %s "$MQ_STORE/data.mdb")
+	long=0
+	for ((page = 2; page < size / 4096; page++)); do
+		(($(number "$MQ_STORE/data.mdb" $((page * 4096 + 10)) 2) == 4)) || continue
+		poke "$MQ_STORE/data.mdb" $((page * 4096 + 13)) '\377\377'
+		long=$((long + 1))
+	done
+	((long > 3))
+	must_fail 70 mq-recv -n 4000 jobs
+	grep -q ': the store is damaged: a page of a long value$' "$err"
+	refuses 70 'a page of a long value' mq-trim --keep=1 jobs
+	must_fail 2 mq-check
+	grep -q '^mq-check: page [0-9]*: ' "$err"
+	(($(stat -c %s "$MQ_STORE/data.mdb") < size + 100000))
+}
+
+@test "a list of free pages that makes no sense is refused by the first who writes" {
+	seq 5000 | mq-send -q jobs
+	mq-recv -n 4000 jobs >/dev/null
+	cp -a "$MQ_STORE" sound
+	data=$MQ_STORE/data.mdb
+	list=$(number "$data" $(($(newest_meta "$data") + 80)) 8)
+	((list >= 2))
+	# Its first entry: where it begins; behind a header of 8 bytes and a key of 8 stand a count and numbers.
+	entry=$((list * 4096 + $(number "$data" $((list * 4096 + 16)) 2)))
+	for damage in '16 \377\377\377' '24 \1\0\0' '24 \377\377\377' '15 \1'; do
+		read -r at bytes <<<"$damage"
+		rm -r "$MQ_STORE"
+		cp -a sound "$MQ_STORE"
+		poke "$data" $((entry + at)) "$bytes"
+		refuses 70 'MDB_CORRUPTED' mq-send jobs more
+		must mq-peek -n 1 jobs
+	done
+}
+
 @test "giving back space ends where what is found cannot be deleted, as in a page that is out of order" {
 	seq 5 | mq-pub -q log
 	must test_c <<-'END'

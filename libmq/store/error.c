@@ -78,8 +78,9 @@ int fail_errno(lmq_store *s, const char *object, int error)
 {
 	switch (error) {
 	case ENOSPC:
-	case EDQUOT:
 		return fail(s, LMQ_ENOSPC, "%s: the disk is full", object);
+	case EDQUOT:
+		return fail(s, LMQ_ENOSPC, "%s: the disk quota is used up", object);
 	case EFBIG:
 		return fail(s, LMQ_ENOSPC, "%s: the limit on the size of a file is reached", object);
 	case EIO:

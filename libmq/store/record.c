@@ -4,12 +4,39 @@
 
 #include <string.h>
 
+enum { LONG_VALUE = 256 };	/* bytes: no page of LMDB's is so small that less lies outside of it */
+
+/* Of a page of LMDB's: where its kind and, of one for a long value, the number of pages stand; its header's size. */
+enum { PAGE_KIND = 10, PAGE_COUNT = 12, PAGE_HEADER = 16, PAGE_IS_LONG = 4 };
+
+/*
+ * LMDB keeps a value of more than half a page on pages of its own, and gives back as many as their header says: where
+ * that is another page's, any number. So the header must fit to the value before that is read or deleted.
+ */
+static bool pages_sound(lmq_store *s, const MDB_val *value)
+{
+	const uint8_t *page = (const uint8_t *)value->mv_data - PAGE_HEADER;
+	uint16_t kind;
+	uint32_t count;
+	MDB_stat stat;
+	if (value->mv_size <= LONG_VALUE)
+		return true;
+	mdb_env_stat(s->env, &stat);
+	if (value->mv_size <= stat.ms_psize / 2)
+		return true;
+	memcpy(&kind, page + PAGE_KIND, sizeof kind);
+	memcpy(&count, page + PAGE_COUNT, sizeof count);
+	return kind & PAGE_IS_LONG && count == (PAGE_HEADER - 1 + value->mv_size) / stat.ms_psize + 1;
+}
+
 int get_value(lmq_store *s, MDB_txn *t, const struct key *k, MDB_val *value)
 {
 	MDB_val key = { k->size, (void *)k->bytes };
 	int rc = mdb_get(t, s->table, &key, value);
 	if (rc == MDB_NOTFOUND)
 		return LMQ_END;
+	if (rc == 0 && !pages_sound(s, value))
+		return fail_damaged(s, "a page of a long value");
 	return rc == 0 ? 0 : fail_lmdb(s, s->path, rc);
 }
 
@@ -30,8 +57,11 @@ int put_reserve(struct txn *t, const struct key *k, size_t size, uint8_t **room)
 
 int delete_key(struct txn *t, const struct key *k)
 {
-	MDB_val key = { k->size, (void *)k->bytes };
-	int rc = mdb_del(t->mdb, t->store->table, &key, NULL);
+	MDB_val key = { k->size, (void *)k->bytes }, value;
+	int rc = k->bytes[0] == 'L' || k->bytes[0] == 'B' ? get_value(t->store, t->mdb, k, &value) : 0;
+	if (rc != 0)
+		return rc;
+	rc = mdb_del(t->mdb, t->store->table, &key, NULL);
 	if (rc == MDB_NOTFOUND)
 		return LMQ_END;
 	return rc == 0 ? 0 : fail_lmdb(t->store, t->store->path, rc);

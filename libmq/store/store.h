@@ -24,7 +24,7 @@ int fail_lmdb(lmq_store *s, const char *object, int rc);
 /* Bytes on the disk that no version of ours has written there. */
 int fail_damaged(lmq_store *s, const char *what);
 
-/* ---- store.c, create.c, inspect.c ------------------------------------------------------------ */
+/* ---- store.c, environment.c, create.c, inspect.c ----------------------------------------------- */
 
 struct snapshot;
 
@@ -48,10 +48,12 @@ struct lmq_store {
 	uint32_t generation;		/* of the control page, when env was opened */
 	size_t map_size;
 	void *reserve;			/* memory kept for LMDB's recovery (F4) */
+	bool free_inspected;		/* LMDB's list of free pages was sound when env was opened */
 	bool writing;			/* a write transaction is open */
 	bool in_need;			/* the next one gives up the ballast */
 	bool shut;			/* we keep the gate shut: ours is the only environment, and stays open */
 	int handling_fd;		/* its locks are messages that a transaction moves; -1 */
+	uint32_t boot;			/* boot_number(), once a lease asked for it (term.c); 0: none has */
 	bool queue_full;		/* the last LMQ_EFULL was a limit of the channel */
 	uint32_t full_id;		/* with this number */
 	struct route_table *routes;	/* compiled (route.c); NULL: not read yet */
@@ -133,6 +135,7 @@ struct txn {
 	bool wake_any;
 	bool wake_catalogue;
 	bool holds;		/* locks on messages, through the store's handling_fd */
+	bool in_need;		/* on a full disk: it has the ballast's room, and should do little */
 	uint64_t ticket;	/* of a sender that waited for room, */
 	uint32_t ticket_id;	/* in this channel */
 };
@@ -148,7 +151,16 @@ int txn_hold(struct txn *t, uint32_t space, uint64_t first, uint64_t end, struct
 /* Whether need more bytes may be stored: the store's max-bytes. 0 or LMQ_EFULL. */
 int txn_room(struct txn *t, size_t need);
 
-/* Pages of the file on LMDB's free list that no reader may need. */
+/* ---- free.c: LMDB's list of free pages ----------------------------------------------------------- */
+
+/* How many pages transactions before that one have freed. */
+int free_count(lmq_store *s, uint64_t before, uint64_t *pages);
+/*
+ * Before LMDB takes pages from the list the first time: it believes what it finds there, writes where that says, and
+ * makes the file as long. Under the writer lock. A status of LMDB.
+ */
+int free_inspect(lmq_store *s);
+/* Pages of the file that no reader may need. */
 int txn_free(struct txn *t, uint64_t *pages);
 
 /* ---- ballast.c ------------------------------------------------------------------------------- */
@@ -159,6 +171,11 @@ int ballast_take(struct txn *t, size_t need);
 /* After a removal that ended with LMQ_ENOSPC: the next transaction may have that room. True: it is worth a try. */
 int ballast_drop(lmq_store *s);
 void ballast_cut(lmq_store *s);		/* under the writer lock */
+
+/* ---- room.c ---------------------------------------------------------------------------------- */
+
+/* The errno of a write to fd that LMDB calls error. SIGXFSZ is blocked, and nobody else writes to the file. */
+int room_error(int fd, int error);
 
 /* ---- record.c -------------------------------------------------------------------------------- */
 

@@ -22,7 +22,6 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { ROOM_RESERVE = 1 << 20 };	/* of max-bytes, kept for draining */
@@ -88,7 +87,9 @@ static int begin_mdb(lmq_store *s, MDB_txn **mdb)
 	int rc;
 	free(s->reserve);
 	s->reserve = NULL;
-	rc = mdb_txn_begin(s->env, NULL, 0, mdb);
+	rc = s->free_inspected ? 0 : free_inspect(s);
+	if (rc == 0)
+		rc = mdb_txn_begin(s->env, NULL, 0, mdb);
 	s->reserve = malloc(RESERVE);
 	if (rc != 0)
 		return rc;
@@ -149,6 +150,7 @@ int txn_begin(lmq_store *s, struct txn *t)
 	}
 	if (rc == 0) {
 		s->writing = true;
+		t->in_need = in_need;
 		if (in_need)
 			ballast_cut(s);
 	} else {
@@ -184,12 +186,6 @@ static void wake_all(struct txn *t)
 			notify_wake(&t->store->control->channel[i]);
 }
 
-static bool disk_full(lmq_store *s)
-{
-	struct statvfs fs;
-	return fstatvfs(s->directory, &fs) == 0 && fs.f_bavail * fs.f_frsize < (fsblkcnt_t)1 << 20;
-}
-
 /*
  * Whether the commit got as far as the meta page, which then may or may not be on the disk: LMDB
  * refuses everything from then on. Before that, what it wrote belongs to nobody.
@@ -203,9 +199,10 @@ static bool meta_failed(lmq_store *s)
 	return rc != 0;
 }
 
-/* A commit that failed. LMDB calls a short write EIO, so the disk is asked. */
+/* A commit that failed, and why. */
 static int commit_failed(lmq_store *s, int rc)
 {
+	int fd;
 	if (rc == ENOMEM || rc == MDB_MAP_FULL || rc == MDB_TXN_FULL)
 		return fail_lmdb(s, s->path, rc);
 	atomic_store(&s->control->poison, 1);
@@ -213,10 +210,8 @@ static int commit_failed(lmq_store *s, int rc)
 	if (rc > 0 && meta_failed(s))
 		return fail(s, LMQ_EUNKNOWN, "%s: %s during the commit: outcome unknown", s->path,
 			rc == EIO ? "input/output error" : strerror(rc));
-	if (rc == ENOSPC || rc == EDQUOT || rc == EFBIG)
-		return fail_errno(s, s->path, rc);
-	if (rc == EIO && disk_full(s))
-		return fail_errno(s, s->path, ENOSPC);
+	if (rc == EIO && mdb_env_get_fd(s->env, &fd) == 0)
+		rc = room_error(fd, rc);
 	return fail_lmdb(s, s->path, rc);
 }
 
@@ -262,57 +257,6 @@ int txn_hold(struct txn *t, uint32_t space, uint64_t first, uint64_t end, struct
 
 /* ---- max-bytes ------------------------------------------------------------------------------ */
 
-/*
- * Pages on LMDB's free list, the unnamed table with handle 0: its values are a count and that many numbers.
- * LMDB shows that table to readers only; under the writer lock a fresh snapshot is the last commit. The keys are the
- * transactions that freed them; those before are counted.
- */
-static int count_free(lmq_store *s, uint64_t before, uint64_t *pages)
-{
-	struct snapshot p;
-	MDB_cursor *cursor;
-	MDB_val key, value;
-	int rc;
-	*pages = 0;
-	snapshot_init(s, &p);
-	rc = snapshot_begin(&p);
-	if (rc == 0) {
-		rc = mdb_cursor_open(p.mdb, 0, &cursor);
-		if (rc == 0) {
-			while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
-				if (key.mv_size == sizeof(size_t) && value.mv_size >= sizeof(size_t) &&
-						*(const size_t *)key.mv_data < before)
-					*pages += *(const size_t *)value.mv_data;
-			mdb_cursor_close(cursor);
-		}
-		rc = rc == MDB_NOTFOUND ? 0 : fail_lmdb(s, s->path, rc);
-	}
-	snapshot_close(&p);
-	return rc;
-}
-
-/* A line of LMDB's table of readers, of which the last word is a transaction, if it reads one. */
-static int reader_line(const char *line, void *context)
-{
-	const char *word = strrchr(line, ' ');
-	uint64_t *oldest = context, number;
-	char *end;
-	if (!word)
-		return 0;
-	number = strtoull(word + 1, &end, 10);
-	if (end != word + 1 && number < *oldest)
-		*oldest = number;
-	return 0;
-}
-
-int txn_free(struct txn *t, uint64_t *pages)
-{
-	uint64_t oldest = mdb_txn_id(t->mdb) - 1;
-	int rc = mdb_reader_list(t->store->env, reader_line, &oldest);
-	return rc < 0 ? fail(t->store, LMQ_ESYSTEM, "%s: LMDB's readers cannot be listed", t->store->path) :
-		count_free(t->store, oldest, pages);
-}
-
 int txn_room(struct txn *t, size_t need)
 {
 	lmq_store *s = t->store;
@@ -333,7 +277,7 @@ int txn_room(struct txn *t, size_t need)
 	if (used + need <= limit)
 		return 0;
 	mdb_reader_check(s->env, &dead);
-	rc = count_free(s, UINT64_MAX, &free_pages);
+	rc = free_count(s, UINT64_MAX, &free_pages);
 	if (rc != 0)
 		return rc;
 	if (used - free_pages * stat.ms_psize + need <= limit)
