@@ -6,7 +6,7 @@
  * before anything is written, as writing may give the library's snapshot back. The window's size is a
  * multiple of three, so that base64 has no remainder before the end.
  */
-#include "cmd.h"
+#include "output.h"
 
 #include <string.h>
 

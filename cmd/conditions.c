@@ -4,6 +4,8 @@
  * them: one for each stretch of offsets, one for each queue that dead letters came from.
  */
 #include "cmd.h"
+#include "delivery.h"
+#include "reading.h"
 
 #include <stdlib.h>
 #include <unistd.h>

@@ -7,6 +7,8 @@
  * that somebody reads is good. What nobody could read goes back too.
  */
 #include "cmd.h"
+#include "output.h"
+#include "reading.h"
 
 #include <stdlib.h>
 

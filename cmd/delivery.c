@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /* How the delivery of a message stands, as words and as JSON. */
 #include "cmd.h"
+#include "delivery.h"
+#include "output.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -6,6 +6,7 @@
  * quotes comes from anywhere: control bytes are shown escaped, and a line stays one line.
  */
 #include "cmd.h"
+#include "output.h"
 
 #include <ctype.h>
 #include <errno.h>

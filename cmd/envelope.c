@@ -6,7 +6,7 @@
  * after that in the same place, and a value under "data" is kept as it is spelled, less the white
  * space between its tokens, so that no number and no order of keys changes. Nothing is allocated.
  */
-#include "cmd.h"
+#include "input.h"
 
 #include <string.h>
 

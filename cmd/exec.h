@@ -9,6 +9,8 @@
 #define EXEC_H
 
 #include "cmd.h"
+#include "input.h"
+#include "reading.h"
 
 #include <sys/types.h>
 

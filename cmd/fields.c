@@ -2,7 +2,7 @@
 /*
  * The fields of a message as JSON: the envelope.
  */
-#include "cmd.h"
+#include "output.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
 #ifndef FOLLOW_H
 #define FOLLOW_H
 
-#include "cmd.h"
+#include "reading.h"
 
 struct feed;
 

@@ -3,6 +3,7 @@
  * A message becomes bytes: its body and a delimiter, the JSON envelope, or what a template says.
  */
 #include "cmd.h"
+#include "output.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -12,6 +12,7 @@
  * has begun, so that one which arrives in between ends it at once.
  */
 #include "cmd.h"
+#include "input.h"
 
 #include <errno.h>
 #include <fcntl.h>

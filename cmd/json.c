@@ -2,7 +2,8 @@
 /*
  * JSON text and UTF-8 on their way out: eight bytes at a time as long as there is nothing to do.
  */
-#include "cmd.h"
+#include "input.h"
+#include "output.h"
 
 #include <string.h>
 

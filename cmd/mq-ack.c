@@ -6,6 +6,9 @@
  * read leaves all as they were. One that was lost does not keep the others from being settled.
  */
 #include "cmd.h"
+#include "delivery.h"
+#include "input.h"
+#include "output.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

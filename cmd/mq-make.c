@@ -8,6 +8,8 @@
  * a name never.
  */
 #include "cmd.h"
+#include "output.h"
+#include "reading.h"
 
 #include <stdlib.h>
 #include <string.h>

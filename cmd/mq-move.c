@@ -8,6 +8,8 @@
  * Dead letters of several queues go back queue by queue: one that is missing keeps none of the others.
  */
 #include "cmd.h"
+#include "delivery.h"
+#include "output.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -7,6 +7,9 @@
  * A message that is settled while it is being written is taken back.
  */
 #include "cmd.h"
+#include "delivery.h"
+#include "output.h"
+#include "reading.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,6 +4,7 @@
  * where something is expected of its history. The rest is in sending.c.
  */
 #include "cmd.h"
+#include "sending.h"
 
 static const char *const examples[] = {
 	"mq-pub news 'doors open at nine'",

@@ -6,6 +6,8 @@
  * for them.
  */
 #include "cmd.h"
+#include "output.h"
+#include "reading.h"
 
 #include <stdlib.h>
 

@@ -7,6 +7,8 @@
  * When this process is stopped in between, the next writers do the rest.
  */
 #include "cmd.h"
+#include "output.h"
+#include "reading.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

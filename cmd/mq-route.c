@@ -6,6 +6,9 @@
  * Idempotent, as mq-make: adding a route that is there already is fine, and says nothing.
  */
 #include "cmd.h"
+#include "output.h"
+#include "reading.h"
+#include "sending.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

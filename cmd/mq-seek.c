@@ -6,6 +6,7 @@
  * they take is from the new position.
  */
 #include "cmd.h"
+#include "reading.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

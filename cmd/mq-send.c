@@ -3,6 +3,7 @@
  * mq-send: put messages into a queue. All but the kind of channel is in sending.c.
  */
 #include "cmd.h"
+#include "sending.h"
 
 static const char *const examples[] = {
 	"mq-send jobs 'resize photo-17'",

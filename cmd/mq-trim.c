@@ -8,6 +8,9 @@
  * work: what is sent meanwhile is not dropped, nor what is in flight.
  */
 #include "cmd.h"
+#include "delivery.h"
+#include "output.h"
+#include "reading.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* Offsets as operands: "1041", or "1041-1050" with both ends. */
 #include "cmd.h"
+#include "delivery.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,6 +4,7 @@
  * off; ours are one line, and a hint instead of the whole help.
  */
 #include "cmd.h"
+#include "output.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -9,6 +9,8 @@
  * room where the command line or the queue says so.
  */
 #include "cmd.h"
+#include "output.h"
+#include "sending.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

@@ -8,6 +8,7 @@
  * output_space() copies the message before.
  */
 #include "cmd.h"
+#include "output.h"
 
 #include <ctype.h>
 #include <errno.h>

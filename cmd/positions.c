@@ -4,6 +4,7 @@
  * that a line means the same whatever becomes of the channel. A "#" begins a comment.
  */
 #include "cmd.h"
+#include "output.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -4,6 +4,8 @@
  * that were missed, and where groups start.
  */
 #include "cmd.h"
+#include "output.h"
+#include "reading.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

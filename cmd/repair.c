@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* mq-check --repair: what can be read of a damaged store becomes a new one; each loss is a line on stderr. */
 #include "check.h"
+#include "output.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

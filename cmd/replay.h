@@ -7,7 +7,7 @@
 #ifndef REPLAY_H
 #define REPLAY_H
 
-#include "cmd.h"
+#include "reading.h"
 
 struct kept {			/* a copy of a message */
 	struct lmq_message message;

@@ -4,6 +4,7 @@
  * key, headers and any.
  */
 #include "cmd.h"
+#include "output.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -9,7 +9,7 @@
  * mq-send reads 2.5 million, needs up to 79 times the memory of the text, and refuses numbers such
  * as 1e400, so that a value under "data" would not pass as it is.
  */
-#include "cmd.h"
+#include "input.h"
 
 #include <string.h>
 

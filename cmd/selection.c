@@ -4,6 +4,7 @@
  * What excludes each other is refused here, whatever the order on the command line.
  */
 #include "cmd.h"
+#include "reading.h"
 
 #include <string.h>
 

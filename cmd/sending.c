@@ -6,6 +6,7 @@
  * Nothing is created before the command line is known to be right.
  */
 #include "cmd.h"
+#include "sending.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -4,6 +4,8 @@
  * outbox that carry the outbox's fields.
  */
 #include "cmd.h"
+#include "input.h"
+#include "sending.h"
 
 #include <ctype.h>
 #include <errno.h>

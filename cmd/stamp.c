@@ -5,6 +5,8 @@
  * Checks here what the library would say only when the channel was created.
  */
 #include "cmd.h"
+#include "output.h"
+#include "sending.h"
 
 #include <string.h>
 

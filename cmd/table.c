@@ -4,6 +4,7 @@
  * rows.
  */
 #include "cmd.h"
+#include "output.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -6,6 +6,7 @@
  * JSON of any size goes straight to the output.
  */
 #include "cmd.h"
+#include "output.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,6 +6,7 @@
  * copies go by windows of offsets, each claimed once.
  */
 #include "cmd.h"
+#include "delivery.h"
 
 #include <inttypes.h>
 
