@@ -84,6 +84,12 @@ void nap(void)
 	poll(NULL, 0, 1);
 }
 
+void wait_us(uint32_t us)
+{
+	struct timespec t = { .tv_nsec = us * 1000L };
+	nanosleep(&t, NULL);
+}
+
 /* ---- a store ------------------------------------------------------------------------------ */
 
 int desk_open(struct desk *d, const char *path, unsigned flags, int64_t patience)
@@ -183,7 +189,7 @@ int in_child(int (*work)(void *), void *argument)
 	return end_of(child(work, argument));
 }
 
-static bool sleeps(pid_t pid)
+bool is_asleep(pid_t pid)
 {
 	char path[64], state = '?';
 	FILE *f;
@@ -203,9 +209,20 @@ bool settled(pid_t pid)
 		if (has_ended(pid))
 			return true;
 		nap();
-		quiet = sleeps(pid) ? quiet + 1 : 0;
+		quiet = is_asleep(pid) ? quiet + 1 : 0;
 	}
 	return false;
+}
+
+bool settled_soon(pid_t pid)
+{
+	for (int quiet = 0; quiet < 3;) {
+		if (has_ended(pid))
+			return true;
+		wait_us(300);
+		quiet = is_asleep(pid) ? quiet + 1 : 0;
+	}
+	return has_ended(pid);
 }
 
 /* ---- the tracer --------------------------------------------------------------------------- */

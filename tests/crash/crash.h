@@ -58,6 +58,8 @@ bool has_ended(pid_t pid);
 int in_child(int (*work)(void *), void *argument);
 /* Waits until it has ended, or was asleep for a while whenever looked at. True: it has ended. */
 bool settled(pid_t pid);
+bool settled_soon(pid_t pid);	/* the same, after a moment */
+bool is_asleep(pid_t pid);
 
 /* As child(), stopped at its first system call. */
 pid_t traced(int (*work)(void *), void *argument);
@@ -87,6 +89,7 @@ void check_numbers(const char *path, unsigned acknowledged, unsigned attempted, 
 void remove_tree(const char *path);
 void *shared_memory(size_t size);
 void nap(void);		/* a millisecond, while polling */
+void wait_us(uint32_t us);	/* less than a second */
 
 /* rand(3) by a seed that is printed when something breaks. */
 extern uint64_t seed;

@@ -2,7 +2,7 @@
 /*
  * creating DIRECTORY [in-place] [COMMAND...]
  *
- * F2: a process that is killed while it creates a store leaves nothing that is in the way. A creator is killed
+ * A process that is killed while it creates a store leaves nothing that is in the way. A creator is killed
  * at each of its system calls in turn: then either there is nothing under the store's name or a complete
  * store, and the next one succeeds. Who uses a store before its creator has synced the directory with its name syncs
  * that himself. After that creators race. The creator that is killed is COMMAND, with the

@@ -11,14 +11,12 @@
  * commit before it has happened; to commit a batch in two parts; to acknowledge nothing and say so; to claim without
  * locks; to lay no trace for the case of a death.
  */
-#include "actors.h"
-#include "verdict.h"
+#include "ledger/verdict.h"
+#include "people/actors.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 enum { CROWD = 6, ROUND = 300, ENTRIES = 600000, SECONDS = 30, SAMPLES = 4096 };
 
@@ -48,12 +46,6 @@ void __wrap_roster_begin(lmq_store *s, int slot, uint64_t first, uint64_t end, u
 void __wrap_roster_begin(lmq_store *s, int slot, uint64_t first, uint64_t end, uint32_t attempt)
 {
 	__real_roster_begin(s, slot, first, uncounted ? first : end, attempt);
-}
-
-static void wait_us(uint32_t us)
-{
-	struct timespec t = { .tv_nsec = us * 1000L };
-	nanosleep(&t, NULL);
 }
 
 static void enter(struct person *p, enum kind kind)

@@ -10,13 +10,12 @@
  * Words: relaxed, all commits are: the last one may be undone. nosync: commits are not synced, which must be found.
  */
 #include "crash.h"
-#include "volume.h"
+#include "disk/volume.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { SENDERS = 2, NUMBERS = 1 << 15, BATCH = 9, CLAIM = 4, LIFE = 150, SIZES = 5000, NOWHERE = 0 };
@@ -289,12 +288,6 @@ static void look_at_fresh(void)
 }
 
 /* ---- the cuts ----------------------------------------------------------------------------------- */
-
-static void wait_us(uint32_t us)
-{
-	struct timespec t = { .tv_nsec = us * 1000L };
-	nanosleep(&t, NULL);
-}
 
 static void cut_once(bool makes)
 {

@@ -11,7 +11,8 @@
  *
  * Deliberate faults: "crc" believes blocks whose checksum is wrong; "deaf" does not hear what is reported.
  */
-#include "victim.h"
+#include "victim/toolset.h"
+#include "victim/victim.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +40,7 @@ static struct image {
 };
 static struct image *const data = &files[0];
 
+static char victim[PATH_MAX], beside[PATH_MAX];
 static bool believes;	/* blocks with a wrong checksum */
 static char about[256];	/* what was altered */
 static uint64_t ends[VICTIM_ENDS], by_tools, repaired;
@@ -234,7 +236,7 @@ static void try(uint64_t state, const struct trial *t, bool deaf)
 	if (tools_too(state, end, t)) {
 		const char *what;
 		save_all();
-		what = victim_tools(save_all);
+		what = tools_survive(victim, save_all);
 		need(!what, "%s: %s", about, what);
 		by_tools++;
 	}
@@ -258,13 +260,12 @@ static void try_all(const struct trial *t, bool deaf)
 int main(int argc, char **argv)
 {
 	struct trial t = trial_begin(argc, argv);
-	char store[PATH_MAX], beside[PATH_MAX];
 	uint64_t tried = 0;
-	snprintf(store, sizeof store, "%s/store", t.place);
+	snprintf(victim, sizeof victim, "%s/store", t.place);
 	snprintf(beside, sizeof beside, "%s/beside", t.place);
-	victim_make(store, beside);
+	victim_make(victim, beside);
 	for (int i = 0; i < FILES; i++)
-		load(&files[i], store);
+		load(&files[i], victim);
 	believes = trial_word(&t, "crc");
 	try_all(&t, trial_word(&t, "deaf"));
 	for (int i = 0; i < VICTIM_ENDS; i++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A disk that fails, for LD_PRELOAD (F3).
+ * A disk that fails, for LD_PRELOAD.
  *
  * Calls on data.mdb are of four kinds: "pages", a write of pages; "sync"; "meta", LMDB writes its meta page, through a
  * descriptor of its own, opened with O_DSYNC; "again", the meta page through another descriptor, as LMDB does to undo it.

@@ -8,7 +8,7 @@
  *
  * The deliberate fault: whoever adds does not look for the ballast first.
  */
-#include "crash.h"
+#include "people/company.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@ enum { TIGHTEST = 28, LOOSEST = 44 };	/* pages left, so that the last of them go
 
 static char disk[4100], store[4200], filler[4200];
 static const char *name;
-static struct turn there, leave, dropped, sent;
+static struct turn dropped, sent;
 static bool unguarded, asks;
 static int64_t short_lived;
 
@@ -149,25 +149,6 @@ static int send_large(void *argument)
 	need(rc == LMQ_ENOSPC, "%s: a large body ended with %d", name, rc);
 	desk_close(&d);
 	return 0;
-}
-
-/* Pages that are freed meanwhile cannot be used again, so every commit needs new ones. */
-static int hold_snapshot(void *argument)
-{
-	struct desk d;
-	struct lmq_message m;
-	lmq_reader *r;
-	int rc = desk_open(&d, store, 0, 0);
-	(void)argument;
-	if (rc == 0)
-		rc = lmq_reader_open(d.queue, &r);
-	if (rc == 0)
-		rc = lmq_reader_next(r, &m);
-	turn_give(&there);
-	turn_wait(&leave);
-	lmq_reader_close(r);
-	desk_close(&d);
-	return rc;
 }
 
 static int answer(struct desk *d, lmq_receiver *r, const struct lmq_message *m)
@@ -351,16 +332,12 @@ static void one(size_t i, unsigned slack)
 	need(mount("none", disk, "tmpfs", 0, "size=4m,mode=0700") == 0, "%s: mount: %s", disk, strerror(errno));
 	run(send_first, PLAIN, 0);
 	if (cases[i].held) {
-		holder = child(hold_snapshot, NULL);
-		turn_wait(&there);
+		holder = invite_reader(store);
 		fill(slack);
 	}
 	run(send_until_full, PLAIN, 0);
 	cases[i].run();
-	if (holder) {
-		turn_give(&leave);
-		need(end_of(holder) == 0, "%s: a reader", name);
-	}
+	send_away(holder, name);
 	need(umount2(disk, MNT_DETACH) == 0, "%s: umount: %s", disk, strerror(errno));
 }
 
@@ -372,8 +349,6 @@ int main(int argc, char **argv)
 	snprintf(disk, sizeof disk, "%s/small", t.place);
 	snprintf(store, sizeof store, "%s/store", disk);
 	snprintf(filler, sizeof filler, "%s/filler", disk);
-	turn_init(&there);
-	turn_init(&leave);
 	turn_init(&dropped);
 	turn_init(&sent);
 	need(mkdir(disk, 0700) == 0 || errno == EEXIST, "%s: %s", disk, strerror(errno));

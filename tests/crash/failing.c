@@ -12,8 +12,8 @@
  * The deliberate faults: a failed commit is acknowledged all the same; a failed transaction is not aborted; a
  * descriptor is forgotten. "tell" shows what each fault led to.
  */
-#include "fault.h"
-#include "witness.h"
+#include "scenario/experiment.h"
+#include "scenario/fault.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,11 +27,7 @@
 
 enum { META = 4096, CALLS = 600, PATIENCE = 300, LONGEST = 20 };
 
-static char prepared[4100], path[4100], fresh[4200];
 static bool anyway, no_abort, leak, tell;
-static struct note *notes, *first_notes;
-static struct progress *progress;
-static struct view *now, *before, *after;
 static struct {
 	unsigned calls;
 	const struct call *call[CALLS];
@@ -77,17 +73,7 @@ struct shot {			/* which call of which operation fails, how */
 	const struct call *hit;
 	int error;
 	bool meta;		/* it was the write of a meta page */
-	char name[200];
 };
-
-static void to_sign(pid_t pid, uint64_t which)
-{
-	uint64_t arguments[6];
-	int status;
-	do
-		need(step(pid, &status), "an operation ended with %d before it began", status);
-	while (call_of(pid, arguments) != SIGN || arguments[0] != which);
-}
 
 static void hit(struct shot *s, pid_t pid, const struct call *c, const uint64_t arguments[6])
 {
@@ -95,7 +81,7 @@ static void hit(struct shot *s, pid_t pid, const struct call *c, const uint64_t 
 		s->hit = c;
 		s->error = c->errors[s->way];
 		s->lasting &= lasts(s->error);
-		snprintf(s->name, sizeof s->name, "%s, call %u (%s) fails with %s%s", s->what->name, s->call, c->name,
+		snprintf(name, sizeof name, "%s, call %u (%s) fails with %s%s", s->what->name, s->call, c->name,
 			error_name(s->error), s->lasting ? " from then on" : "");
 	}
 	s->meta |= c->number == SYS_pwrite64 && arguments[3] < (uint64_t)2 * META;
@@ -109,10 +95,10 @@ static bool run(struct shot *s, pid_t pid)
 	uint64_t arguments[6];
 	long number;
 	int status;
-	to_sign(pid, SIGN_BEGIN);
+	run_to_begin(pid, name);
 	for (;;) {
 		const struct call *c;
-		need(step(pid, &status), "%s: it died: %d", s->name, status);
+		need(step(pid, &status), "%s: it died: %d", name, status);
 		c = call_at(pid, &number, arguments);
 		if (number == SIGN && arguments[0] == SIGN_END)
 			break;
@@ -157,43 +143,17 @@ static void judge_status(const struct shot *s)
 {
 	int status = progress->status;
 	if (tell)
-		printf("%s: %s%s: %d %s\n", s->name, s->meta ? "meta: " : "", progress->done ? "done" : "not done", status,
+		printf("%s: %s%s: %d %s\n", name, s->meta ? "meta: " : "", progress->done ? "done" : "not done", status,
 			status ? progress->sentence : "");
 	if (tell && (!fits(s, status) || (status == LMQ_EUNKNOWN && !s->meta))) {
 		printf("ODD\n");
 		return;
 	}
-	need(fits(s, status), "%s: the status is %d: %s", s->name, status, progress->sentence);
-	need(status == 0 || status == LMQ_END || progress->sentence[0], "%s: the status is %d, without a word", s->name, status);
-	need(status != LMQ_EUNKNOWN || s->meta, "%s: unknown, but no meta page was written: %s", s->name,
+	need(fits(s, status), "%s: the status is %d: %s", name, status, progress->sentence);
+	need(status == 0 || status == LMQ_END || progress->sentence[0], "%s: the status is %d, without a word", name, status);
+	need(status != LMQ_EUNKNOWN || s->meta, "%s: unknown, but no meta page was written: %s", name,
 		progress->sentence);
 	unknown += status == LMQ_EUNKNOWN;
-}
-
-/* All of it, or nothing; which of the two, its answer tells. */
-static void judge_state(const struct shot *s)
-{
-	bool all, nothing;
-	witness_compare(now, notes, s->name);
-	if (s->what->flags & LOOSE)
-		return;
-	all = !witness_difference(after, now)[0];
-	nothing = !witness_difference(before, now)[0];
-	need(all || !progress->done, "%s: done, but %s", s->name, witness_difference(after, now));
-	need(all || nothing, "%s: neither done nor not: %s", s->name, witness_difference(before, now));
-	need(nothing || progress->done || progress->status == LMQ_EUNKNOWN, "%s: failed with %d, but %s", s->name,
-		progress->status, witness_difference(now, before));
-}
-
-static int make_fresh(void *argument)
-{
-	struct lmq_store_options o = { sizeof o, LMQ_CREATE, 0 };
-	lmq_store *store;
-	int rc = lmq_store_open(argument, &o, &store);
-	if (rc != 0)
-		fprintf(stderr, "%s\n", lmq_error(store));
-	lmq_store_close(store);
-	return rc;
 }
 
 /* The store beside this one is complete, or not there and can be made. */
@@ -203,27 +163,22 @@ static void judge_fresh(const struct shot *s)
 	bool there = stat(fresh, &st) == 0;
 	if (s->what->work != operation_named("create")->work && s->what->work != operation_named("backup")->work)
 		return;
-	need(there || !progress->done, "%s: done, and nothing is there", s->name);
-	if (!there)
-		need(in_child(make_fresh, fresh) == 0, "%s: and then no store can be made there", s->name);
-	witness_use(fresh, PATIENCE * (int64_t)MS, s->name);
+	need(there || !progress->done, "%s: done, and nothing is there", name);
+	experiment_use_fresh(PATIENCE * (int64_t)MS);
 	remove_tree(fresh);
 }
 
 static pid_t begin(const struct operation *what)
 {
-	struct act act = { .what = what, .path = path, .first = OLD_NUMBERS, .patience = PATIENCE * (int64_t)MS,
-		.goes_on = true, .notes = notes, .progress = progress };
-	scenario_copy(prepared, path);
-	memcpy(notes, first_notes, NUMBERS * sizeof *notes);
-	memset(progress, 0, sizeof *progress);
+	struct act act = experiment_act(what, PATIENCE * (int64_t)MS);
+	experiment_anew();
 	return traced(scenario_act, &act);
 }
 
 static void shoot(struct shot *s)
 {
 	pid_t pid = begin(s->what);
-	snprintf(s->name, sizeof s->name, "%s, call %u", s->what->name, s->call);
+	snprintf(name, sizeof name, "%s, call %u", s->what->name, s->call);
 	alarm(LONGEST);
 	if (!run(s, pid)) {
 		kill_traced(pid);
@@ -231,15 +186,15 @@ static void shoot(struct shot *s)
 	}
 	faults++;
 	judge_status(s);
-	witness_look(path, now, PATIENCE * (int64_t)MS, s->name);
-	judge_state(s);
+	witness_look(path, now, PATIENCE * (int64_t)MS, name);
+	experiment_judge(s->what);
 	judge_fresh(s);
 	untrace(pid);
-	need(end_of(pid) == 0, "%s: it died afterwards", s->name);
-	need(progress->after == 0, "%s: then a message with the same handle: %d: %s", s->name, progress->after,
+	need(end_of(pid) == 0, "%s: it died afterwards", name);
+	need(progress->after == 0, "%s: then a message with the same handle: %d: %s", name, progress->after,
 		progress->sentence);
-	need(progress->open_files == 0, "%s: %d descriptors are left open", s->name, progress->open_files);
-	witness_use(path, PATIENCE * (int64_t)MS, s->name);
+	need(progress->open_files == 0, "%s: %d descriptors are left open", name, progress->open_files);
+	witness_use(path, PATIENCE * (int64_t)MS, name);
 }
 
 /* ---- all of them ------------------------------------------------------------------------------- */
@@ -249,16 +204,12 @@ static void learn(const struct operation *what)
 {
 	struct shot s = { .what = what };
 	pid_t pid = begin(what);
-	snprintf(s.name, sizeof s.name, "%s", what->name);
+	snprintf(name, sizeof name, "%s", what->name);
 	run(&s, pid);
 	untrace(pid);
-	need(end_of(pid) == 0 && (progress->status == 0 || progress->status == LMQ_EBUG), "%s ended with %d: %s", what->name, progress->status,
-		progress->sentence);
-	witness_look(path, after, PATIENCE * (int64_t)MS, what->name);
-	witness_compare(after, notes, what->name);
-	remove_tree(fresh);
-	scenario_copy(prepared, path);
-	witness_look(path, before, PATIENCE * (int64_t)MS, what->name);
+	need(end_of(pid) == 0 && (progress->status == 0 || progress->status == LMQ_EBUG), "%s ended with %d: %s",
+		what->name, progress->status, progress->sentence);
+	experiment_learn(PATIENCE * (int64_t)MS);
 }
 
 /* Every third number between has a meaning: operation, call, way, lasting. */
@@ -301,16 +252,10 @@ static int doubt(void *argument)
 static void doubts(void)
 {
 	pid_t pid = begin(operation_named("send"));
-	struct shot s = { .what = operation_named("send"), .name = "in doubt" };
-	to_sign(pid, SIGN_BEGIN);
-	need(in_child(doubt, NULL) == 0, "%s: a store that is in use counts as free", s.name);
+	snprintf(name, sizeof name, "in doubt");
+	run_to_begin(pid, name);
+	need(in_child(doubt, NULL) == 0, "%s: a store that is in use counts as free", name);
 	kill_traced(pid);
-}
-
-static void too_long(int signal)
-{
-	(void)signal;
-	broken("it hangs");
 }
 
 int main(int argc, char **argv)
@@ -325,17 +270,7 @@ int main(int argc, char **argv)
 	no_abort = trial_word(&t, "no-abort");
 	leak = trial_word(&t, "leak");
 	tell = trial_word(&t, "tell");
-	snprintf(prepared, sizeof prepared, "%s/prepared", t.place);
-	snprintf(path, sizeof path, "%s/store", t.place);
-	snprintf(fresh, sizeof fresh, "%s-fresh", path);
-	notes = shared_memory(NUMBERS * sizeof *notes);
-	first_notes = shared_memory(NUMBERS * sizeof *notes);
-	progress = shared_memory(sizeof *progress);
-	now = shared_memory(3 * sizeof *now);
-	before = now + 1;
-	after = now + 2;
-	signal(SIGALRM, too_long);
-	scenario_prepare(prepared, first_notes);
+	experiment_begin(&t);
 	doubts();
 	if (trial_word(&t, "doubt"))
 		return 0;

@@ -3,15 +3,15 @@
  * filling [-n COUNT] [-r SEED] [-x STATE] PLACE [early | no-ballast]
  *
  * A disk that is full, in four ways: filesystems of every size from 16 to 512 KiB, in pages; a filesystem on
- * which somebody else left no more than some pages, for every number of them, from the begin or beside a store; and a limit on the size of files, at
- * every page. A store is made there or not, and if not, nothing is left of it. Messages are sent until there is no
- * room. What was acknowledged can be read; on a disk that is full, with a store that is not, it can be received and
- * acknowledged to the last one, and trimmed; where a limit forbids that, the status says so. When there is
- * room again everything goes on.
+ * which somebody else left no more than some pages, for every number of them, from the begin or beside a store; and a
+ * limit on the size of files, at every page. A store is made there or not, and if not, nothing is left of it. Messages
+ * are sent until there is no room. What was acknowledged can be read; on a disk that is full, with a store that is not,
+ * it can be received and acknowledged to the last one, and trimmed; where a limit forbids that, the status says so. When
+ * there is room again everything goes on.
  *
  * The deliberate faults: messages count as acknowledged before they are; nothing is kept for acknowledging.
  */
-#include "crash.h"
+#include "people/company.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -31,7 +31,6 @@ enum { PAGE = 4096, SMALLEST = 16 << 10, LARGEST = 512 << 10, ROOMY = 8 << 20, S
 enum way { SIZES, PAGES_LEFT, TAKEN, LIMITS, WAYS };
 
 static unsigned send_at_most = SENDS, together = 7;
-static struct turn there, leave;
 static char disk[4100], store[4200], filler[4200], name[100];
 static bool early, no_ballast;
 static struct {
@@ -155,25 +154,6 @@ static int send_first(void *bytes)
 {
 	send_at_most = FIRST;
 	return send_all(bytes);
-}
-
-/* Pages that are freed meanwhile cannot be used again, so every commit needs new ones. */
-static int hold_snapshot(void *argument)
-{
-	struct desk d;
-	struct lmq_message m;
-	lmq_reader *r;
-	int rc = desk_open(&d, store, 0, 0);
-	(void)argument;
-	if (rc == 0)
-		rc = lmq_reader_open(d.queue, &r);
-	if (rc == 0)
-		rc = lmq_reader_next(r, &m);
-	turn_give(&there);
-	turn_wait(&leave);
-	lmq_reader_close(r);
-	desk_close(&d);
-	return rc;
 }
 
 static int receive_all(void *bytes)
@@ -315,16 +295,13 @@ static void one(enum way way, unsigned pages)
 	together = way == TAKEN ? TOGETHER : 7;
 	if (way == TAKEN) {
 		run(send_first, NULL, "sending");
-		holder = child(hold_snapshot, NULL);
-		turn_wait(&there);
+		holder = invite_reader(store);
 	}
 	if (way == PAGES_LEFT || way == TAKEN)
 		fill(pages);
 	use(way, way == LIMITS ? &bytes : NULL);
-	if (way == TAKEN) {
-		turn_give(&leave);
-		need(end_of(holder) == 0, "%s: a reader", name);
-	}
+	if (way == TAKEN)
+		send_away(holder, name);
 	if (way == SIZES)
 		disk_size(ROOMY, true);
 	unlink(filler);
@@ -343,8 +320,6 @@ static const char *prepare(const struct trial *t)
 	snprintf(store, sizeof store, "%s/store", disk);
 	snprintf(filler, sizeof filler, "%s/filler", disk);
 	flow = shared_memory(sizeof *flow);
-	turn_init(&there);
-	turn_init(&leave);
 	need(mkdir(disk, 0700) == 0 || errno == EEXIST, "%s: %s", disk, strerror(errno));
 	if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
 			mount("none", disk, "tmpfs", 0, "size=64k") != 0)

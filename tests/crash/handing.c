@@ -7,13 +7,12 @@
  * late now and then, but not often, and never by as much as the slow re-check. The deliberate fault: who waits is not told
  * of deaths.
  */
-#include "prepared.h"
-#include "punctual.h"
+#include "scenario/prepared.h"
+#include "scenario/punctual.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { AT_ONCE = 50, LONG = 900, LONGEST = 20, CALLS = 1000 };	/* ms, ms, s */
@@ -30,47 +29,6 @@ bool __wrap_roster_next(lmq_store *s, uint32_t space, int from, struct roster_ma
 bool __wrap_roster_next(lmq_store *s, uint32_t space, int from, struct roster_mark *mark)
 {
 	return !late && __real_roster_next(s, space, from, mark);
-}
-
-static bool at_sign(pid_t pid, uint64_t which)
-{
-	uint64_t arguments[6];
-	return call_of(pid, arguments) == SIGN && arguments[0] == which;
-}
-
-/* To its call-th call from where the operation begins; false: it does not make as many. */
-static bool run_to(pid_t pid, unsigned call)
-{
-	int status;
-	do
-		need(step(pid, &status), "%s: it ended with %d before it began", name, status);
-	while (!at_sign(pid, SIGN_BEGIN));
-	for (; call > 0; call--) {
-		need(step(pid, &status), "%s: it ended with %d", name, status);
-		if (at_sign(pid, SIGN_END))
-			return false;
-	}
-	return true;
-}
-
-/* Ended, or asleep for a moment: then it waits for somebody. */
-static bool ends_soon(pid_t pid)
-{
-	for (int quiet = 0; quiet < 3;) {
-		char file[64], state = '?';
-		FILE *f;
-		if (has_ended(pid))
-			return true;
-		usleep(300);
-		snprintf(file, sizeof file, "/proc/%d/stat", pid);
-		f = fopen(file, "re");
-		if (f && fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
-			state = '?';
-		if (f)
-			fclose(f);
-		quiet = state == 'S' ? quiet + 1 : 0;
-	}
-	return has_ended(pid);
 }
 
 enum { MESSAGES = 3 };
@@ -176,9 +134,9 @@ static bool hand_over(unsigned call)
 	memset(desk, 0, sizeof *desk);
 	need(in_child(send_words, "one1\0two2\0three\0") == 0, "%s: the messages", name);
 	first = traced(scenario_act, &a);
-	stopped = run_to(first, call);
+	stopped = run_to(first, call, name);
 	waiter = child(wait_for_messages, path);
-	ends_soon(waiter);
+	settled_soon(waiter);
 	began = clock_monotonic();
 	kill_traced(first);
 	while (desk->received + desk->settled < MESSAGES && clock_monotonic() - began < LONG * (int64_t)MS) {

@@ -10,8 +10,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 enum {
 	SLOTS = 2, KILLS = 300, SECONDS = 4,	/* whatever comes first */
@@ -152,12 +150,6 @@ static int receiver(void *argument)
 }
 
 /* ---- the killer --------------------------------------------------------------------------- */
-
-static void wait_us(uint32_t us)
-{
-	struct timespec t = { .tv_nsec = us * 1000L };
-	nanosleep(&t, NULL);
-}
 
 /* What ended by itself must have ended well, and is not started again. */
 static bool ended_well(pid_t *pid)

@@ -5,7 +5,7 @@
  * The checker of the ledger is given ledgers that are in order, which it must accept, and such with one thing wrong in
  * each, which it must refuse for that very reason. blind: a checker that accepts all, which must be found.
  */
-#include "verdict.h"
+#include "ledger/verdict.h"
 
 #include "crash.h"
 

@@ -2,7 +2,7 @@
 /*
  * opening STORE [no-gate] [no-number] [no-metas]
  *
- * F1: a process that is killed while it opens or closes the store takes nothing from others. An opener is
+ * A process that is killed while it opens or closes the store takes nothing from others. An opener is
  * stopped at each of its system calls in turn; another process meanwhile tries to send a message; the
  * opener is killed; what was acknowledged must be there. Then the transaction number in LMDB's lock region is set
  * to 0 while the store is in use. The words switch guards off: the gate, the check of that number before a commit, and

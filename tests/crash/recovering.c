@@ -3,7 +3,7 @@
  * recovering STORE [no-reserve] [no-sign]
  * recovering STORE wreck writers|readers
  *
- * F4: a process dies with LMDB's mutex and the next one has to recover it without memory. With the reserve
+ * A process dies with LMDB's mutex and the next one has to recover it without memory. With the reserve
  * it succeeds. Where a mutex became unusable all the same, every process closes and opens again, sleeping ones
  * too, and goes on. The words switch off the reserve, and that anybody is asked to open again. The second form
  * only makes a mutex unusable.
@@ -29,12 +29,12 @@ static struct turn there, go;
 int __real_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **t);
 int __wrap_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **t);
 
-static bool exhausted;		/* from here on there is only what was freed since */
+static bool exhausted;		/* until the writer lock is LMDB's too, there is only what was freed since */
 
 int __wrap_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **t)
 {
 	int rc = __real_mdb_txn_begin(env, parent, flags, t);
-	exhausted = false;
+	exhausted &= (flags & MDB_RDONLY) != 0;
 	return rc;
 }
 

@@ -11,7 +11,7 @@
  * Faults: in-place writes what should be renamed where it belongs; unsynced does not notice that a sync
  * failed; no-snapshot copies pages that others may use again; unasked compacts a store that others have open.
  */
-#include "crash.h"
+#include "people/traffic.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,19 +23,12 @@
 
 /* States: the operation's base, and the number of the call; of the sync. */
 enum { KILLS = 0, SYNCS = 1000, OPERATION = 2000, LIVE = 6000, RACE = 7000 };
-enum { STORED = 200, LARGE = 100000, LEAST = 40, BACKLOG = 1500, BODY = 4000 };
-
-struct shared {
-	_Atomic unsigned acknowledged, attempted;	/* numbers in "jobs" */
-	_Atomic unsigned turns;		/* commits of the one who sends and receives */
-	_Atomic unsigned compacted;
-	_Atomic bool over;
-};
+enum { LEAST = 40 };
 
 static struct trial trial;
 static bool in_place, unsynced, no_snapshot, unasked;
 static char source[4096], copy[4096], beside[4200], shrunk[4200];
-static struct shared *shared;
+static _Atomic unsigned *compacted;	/* how often, in shared memory */
 static unsigned syncs, failing;	/* of this process; the one that fails, 0: none */
 static unsigned copy_flags;
 
@@ -133,30 +126,6 @@ static bool wanted(unsigned state)
 
 /* ---- what must be so --------------------------------------------------------------------------- */
 
-static int sound(void *argument)
-{
-	const char *at = argument;
-	struct lmq_channel_info *list = NULL;
-	size_t count = 0;
-	struct desk d;
-	int rc = desk_open(&d, at, 0, 0);
-	if (rc == 0)
-		rc = lmq_channel_list(d.store, NULL, LMQ_ANY, &list, &count);
-	for (size_t i = 0; rc == 0 && i < count; i++) {
-		struct lmq_check found;
-		lmq_channel *c = NULL;
-		rc = lmq_channel_open(d.store, list[i].name, LMQ_ANY, 0, &c);
-		if (rc == 0)
-			rc = lmq_channel_check(c, &found, NULL, NULL);
-		need(rc == 0 && found.damaged == 0, "%s: %s is damaged", at, list[i].name);
-		lmq_channel_close(c);
-	}
-	free(list);
-	need(rc == 0, "%s: %s", at, d.store ? lmq_error(d.store) : "out of memory");
-	desk_close(&d);
-	return rc;
-}
-
 static bool there(const char *at)
 {
 	struct stat st;
@@ -179,7 +148,7 @@ static bool complete(const char *at)
 static void look_at(const char *at, const char *when)
 {
 	check_numbers(at, STORED, STORED, when);
-	need(in_child(sound, (void *)at) == 0, "%s: %s is damaged", when, at);
+	traffic_check(at, when);
 }
 
 /* After a kill, or a sync that failed. */
@@ -254,79 +223,6 @@ static unsigned fail_all(const char *what)
 
 /* ---- while others write --------------------------------------------------------------------------- */
 
-static int produce(void *argument)
-{
-	struct desk d;
-	int rc = desk_open(&d, source, 0, 0);
-	(void)argument;
-	for (unsigned i = shared->acknowledged; rc == 0 && !shared->over; i++) {
-		shared->attempted = i + 1;
-		rc = desk_put(&d, "%u", i);
-		if (rc == 0)
-			shared->acknowledged = i + 1;
-		/* What is written while a snapshot is held makes the file grow. */
-		if (i % 8 == 0)
-			nap();
-	}
-	need(rc == 0, "a sender: %s", d.store ? lmq_error(d.store) : "out of memory");
-	desk_close(&d);
-	return rc;
-}
-
-static int put_bodies(lmq_writer *w, lmq_channel *c, unsigned count)
-{
-	static char body[BODY];
-	struct lmq_message m = LMQ_MESSAGE_INIT;
-	int rc = 0;
-	m.body.data = body;
-	m.body.size = sizeof body;
-	for (unsigned i = 0; rc == 0 && i < count; i++) {
-		memset(body, (int)draw(256), sizeof body);
-		rc = lmq_writer_add(w, c, &m);
-	}
-	return rc == 0 ? lmq_writer_commit(w) : rc;
-}
-
-static int take(lmq_receiver *r, size_t most)
-{
-	size_t count = 0;
-	struct lmq_message m;
-	int rc = lmq_receiver_claim(r, most, SIZE_MAX, &count);
-	while (rc == 0 && lmq_receiver_next(r, &m) == 0)
-		;
-	if (rc == 0)
-		rc = lmq_receiver_settle(r, count, LMQ_SYNC_RELAXED);
-	return rc == LMQ_END ? 0 : rc;
-}
-
-/* Keeps a backlog, so that pages are freed and used again all the time. */
-static int churn(void *argument)
-{
-	lmq_channel *c = NULL;
-	lmq_receiver *r = NULL;
-	struct desk d;
-	int rc = desk_open(&d, source, 0, 0);
-	(void)argument;
-	if (rc == 0)
-		rc = lmq_channel_open(d.store, "churn", LMQ_QUEUE, LMQ_CREATE, &c);
-	if (rc == 0)
-		rc = lmq_receiver_open(c, NULL, &r);
-	for (unsigned i = 0; rc == 0 && i < BACKLOG; i += 100)
-		rc = put_bodies(d.writer, c, 100);
-	while (rc == 0 && !shared->over) {
-		rc = put_bodies(d.writer, c, 20);
-		if (rc == 0)
-			rc = take(r, 20);
-		shared->turns++;
-		nap();
-	}
-	need(rc == 0, "who sends and receives: %s", d.store ? lmq_error(d.store) : "out of memory");
-	lmq_receiver_close(r);
-	lmq_channel_close(c);
-	desk_close(&d);
-	return rc;
-}
-
 struct pace {
 	lmq_store *store;
 	unsigned seen;
@@ -339,16 +235,16 @@ static bool slowly(const struct lmq_copy *sofar, void *context)
 	(void)sofar;
 	if (no_snapshot && p->store->snapshots->active)
 		mdb_txn_reset(p->store->snapshots->mdb);
-	while (shared->turns < p->seen + 10 && !shared->over)
+	while (traffic->turns < p->seen + 10 && !traffic->over)
 		nap();
-	p->seen = shared->turns;
+	p->seen = traffic->turns;
 	return true;
 }
 
 static int save_slowly(void *argument)
 {
 	const struct lmq_store_options options = { sizeof options, LMQ_READ_ONLY, 0 };
-	struct pace p = { .seen = shared->turns };
+	struct pace p = { .seen = traffic->turns };
 	int rc = lmq_store_open(source, &options, &p.store);
 	(void)argument;
 	if (rc == 0)
@@ -359,38 +255,26 @@ static int save_slowly(void *argument)
 	return rc;
 }
 
-static int count_prefix(void *argument)
-{
-	unsigned *least = argument, count = 0;
-	char *texts = stored_texts(copy);
-	for (char *p = texts, *end; *p; p = end + 1, count++)
-		need(strtoul(p, &end, 10) == count && *end == '\n', "a backup has a gap: %u is not there", count);
-	need(count >= least[0], "a backup has %u messages of %u acknowledged", count, least[0]);
-	need(count <= shared->attempted, "a backup has %u messages of %u sent", count, shared->attempted);
-	free(texts);
-	return 0;
-}
-
 static void save_live(unsigned rounds)
 {
-	pid_t writers[] = { child(produce, NULL), child(churn, NULL) };
-	while (shared->turns < 5)
+	pid_t writers[] = { child(traffic_send, NULL), child(traffic_churn, NULL) };
+	while (traffic->turns < 5)
 		nap();
 	for (unsigned i = 0; i < rounds; i++) {
-		unsigned least = shared->acknowledged;
+		unsigned least = traffic->acknowledged;
 		int rc;
 		if (!wanted(LIVE + i))
 			continue;
 		copy_flags = i % 2 ? LMQ_COPY_COMPACT : 0;
 		rc = in_child(save_slowly, NULL);
 		need(rc == 0, "a backup ended with %d", rc);
-		need(in_child(count_prefix, &least) == 0 && in_child(sound, copy) == 0, "a backup is not what was stored");
+		traffic_check_copy(copy, least);
 		remove_tree(copy);
 	}
-	shared->over = true;
+	traffic->over = true;
 	for (size_t i = 0; i < 2; i++)
 		need(end_of(writers[i]) == 0, "a writer failed");
-	shared->over = false;
+	traffic->over = false;
 }
 
 static bool one_step(const struct lmq_copy *sofar, void *context)
@@ -430,37 +314,14 @@ static void interrupt_all(void)
 
 /* ---- compactions and senders -------------------------------------------------------------------------- */
 
-/* Opens and closes the store again and again; also alone it may stay open for a while. */
-static int come_and_go(void *argument)
-{
-	int rc = 0;
-	(void)argument;
-	while (rc == 0 && !shared->over) {
-		struct desk d;
-		rc = desk_open(&d, source, 0, 0);
-		for (unsigned i = draw(4); rc == 0 && i > 0; i--) {
-			unsigned next = shared->acknowledged;
-			shared->attempted = next + 1;
-			rc = desk_put(&d, "%u", next);
-			if (rc == 0)
-				shared->acknowledged = next + 1;
-		}
-		need(rc == 0, "a sender: %s", d.store ? lmq_error(d.store) : "out of memory");
-		desk_close(&d);
-		if (draw(2) == 0)
-			nap();
-	}
-	return rc;
-}
-
 static int compact_often(void *argument)
 {
 	(void)argument;
-	while (!shared->over) {
+	while (!traffic->over) {
 		int rc = compact(NULL);
 		need(rc == 0 || rc == LMQ_EBUSY, "a compaction ended with %d", rc);
 		if (rc == 0)
-			shared->compacted++;
+			++*compacted;
 		/* Who waits for a lock tries it once a millisecond. */
 		nap();
 	}
@@ -469,43 +330,21 @@ static int compact_often(void *argument)
 
 static void race(unsigned rounds)
 {
-	unsigned enough = shared->acknowledged + 10 * rounds;
-	pid_t pids[] = { child(come_and_go, NULL), child(compact_often, NULL) };
-	while (shared->compacted < rounds || shared->acknowledged < enough)
+	unsigned enough = traffic->acknowledged + 10 * rounds;
+	pid_t pids[] = { child(traffic_come_and_go, NULL), child(compact_often, NULL) };
+	while (*compacted < rounds || traffic->acknowledged < enough)
 		for (int i = 0; i < 2; i++) {
 			need(!has_ended(pids[i]), "a sender or a compaction failed");
 			nap();
 		}
-	shared->over = true;
+	traffic->over = true;
 	for (size_t i = 0; i < 2; i++)
 		need(end_of(pids[i]) == 0, "a sender or a compaction failed");
-	check_numbers(source, shared->acknowledged, shared->attempted, "after compactions");
-	need(in_child(sound, source) == 0, "after compactions the store is damaged");
+	check_numbers(source, traffic->acknowledged, traffic->attempted, "after compactions");
+	traffic_check(source, "after compactions");
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------------- */
-
-static int fill(void *argument)
-{
-	static char large[LARGE];
-	struct lmq_message m = LMQ_MESSAGE_INIT;
-	lmq_channel *c = NULL;
-	struct desk d;
-	int rc = desk_open(&d, argument, LMQ_CREATE, 0);
-	m.body.data = large;
-	m.body.size = sizeof large;
-	for (unsigned i = 0; rc == 0 && i < STORED; i++)
-		rc = desk_put(&d, "%u", i);
-	if (rc == 0)
-		rc = lmq_channel_open(d.store, "large", LMQ_STREAM, LMQ_CREATE, &c);
-	if (rc == 0)
-		rc = lmq_writer_add(d.writer, c, &m);
-	if (rc == 0)
-		rc = lmq_writer_commit(d.writer);
-	lmq_channel_close(c);
-	desk_close(&d);
-	return rc;
-}
 
 static void try_all(const char *what, int (*work)(void *), unsigned flags)
 {
@@ -533,9 +372,8 @@ int main(int argc, char **argv)
 	snprintf(copy, sizeof copy, "%s/copy", trial.place);
 	snprintf(beside, sizeof beside, "%s/.copy.new", trial.place);
 	snprintf(shrunk, sizeof shrunk, "%s/" SHRUNK_NAME, source);
-	shared = shared_memory(sizeof *shared);
-	shared->acknowledged = shared->attempted = STORED;
-	need(in_child(fill, source) == 0, "the store could not be made");
+	compacted = shared_memory(sizeof *compacted);
+	traffic_begin(source);
 	if (!no_snapshot && !unasked) {
 		interrupt_all();
 		try_all("a compaction", compact, 0);
@@ -549,7 +387,7 @@ int main(int argc, char **argv)
 	if (wanted(RACE))
 		race(10 * rounds);
 	if (trial.only == UINT64_MAX)
-		printf("%u backups of a store in use, %u compactions between %u messages\n", rounds, shared->compacted,
-			shared->acknowledged);
+		printf("%u backups of a store in use, %u compactions between %u messages\n", rounds, *compacted,
+			traffic->acknowledged);
 	return 0;
 }

@@ -12,39 +12,27 @@
  *
  * Mistakes that must be found: to sleep without looking up once a second, when none happens; to claim without locks.
  */
-#include "ledger.h"
-#include "wait/relay.h"
-#include "verdict.h"
-
 #include "crash.h"
+#include "ledger/verdict.h"
+#include "people/vandal.h"
+#include "wait/relay.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
 
-enum {
-	GENERATION = offsetof(struct control, generation) / 4, REPAIRED = offsetof(struct control, repaired) / 4,
-};
 enum {
 	SENDERS = 2, QUEUES = 4, RECEIVERS = QUEUES + 2, VISITORS = 1, PEOPLE = SENDERS + RECEIVERS + VISITORS,
 	ENTRIES = 4000000,
-	PLAYS = 6,
+	PLAYS = 1 + DAMAGES,
 };
 static const int64_t LONGEST = INT64_C(2000) * MS, CALM = INT64_C(1500) * MS;
-/* How long all may have to close the store and open it again, and how often that is brought about. */
-static const int64_t UPSET = INT64_C(4000) * MS, UPSET_EVERY = INT64_C(10000) * MS;
+/* How long all may have to close the store and open it again. */
+static const int64_t UPSET = INT64_C(4000) * MS;
 
 static struct shared {
 	_Atomic bool stop;
 	_Atomic int64_t calm;	/* since when nobody scribbles; 0: somebody does */
-	_Atomic int64_t upset;	/* when all were last told to close the store */
-	_Atomic uint64_t waits, refused, written, steps[PEOPLE + 1];
+	_Atomic uint64_t waits, refused, steps[PEOPLE + 1];
 	_Atomic int64_t longest;
 } *shared;
 
@@ -77,12 +65,6 @@ int __wrap_lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint
 		return __real_lease_take(s, fd, space, first, end, taken);
 	*taken = (struct run){ first, end };
 	return 0;
-}
-
-static void wait_us(uint32_t us)
-{
-	struct timespec t = { .tv_nsec = us * 1000L };
-	nanosleep(&t, NULL);
 }
 
 /* What the page tells wrong may make a step fail, but never damage anything; and later nothing fails. */
@@ -173,7 +155,7 @@ static int receive(struct desk_of_queues *d, unsigned queue, lmq_receiver *r, ui
 	late = lmq_now() - m.time;
 	if (late > atomic_load(&shared->longest))
 		atomic_store(&shared->longest, late);
-	need(late < LONGEST || (late < UPSET + LONGEST && clock_monotonic() < atomic_load(&shared->upset) + 2 * UPSET),
+	need(late < LONGEST || (late < UPSET + LONGEST && clock_monotonic() < atomic_load(&vandal->upset) + 2 * UPSET),
 		"a message came %.0f ms after it was sent", (double)late / MS);
 	e.id = ledger_read((const uint8_t *)m.body.data, m.body.size);
 	need(e.id, "not a message that was sent");
@@ -227,53 +209,6 @@ static int visitor(void *argument)
 		wait_us(draw(20000));
 	}
 	return 0;
-}
-
-static size_t some_word(size_t words)
-{
-	const size_t channels = offsetof(struct control, channel) / 4, roster = offsetof(struct control, next_ticket) / 4;
-	size_t at;
-	switch (draw(8)) {
-	case 0:
-		return draw((uint32_t)words);
-	case 1:
-	case 2:
-		at = draw((uint32_t)channels);
-		/* Seldom: who always has to open the store again gets nowhere. */
-		return at == GENERATION || at == REPAIRED ? 0 : at;
-	case 3:
-	case 4:
-	case 5:
-		return channels + 16 * (1 + draw(QUEUES)) + draw(2);
-	default:
-		return roster + draw(64 * 32);
-	}
-}
-
-static int scribbler(void *unused)
-{
-	char file[4300];
-	size_t words = sizeof(struct control) / 4;
-	int64_t next = lmq_deadline(500 * (int64_t)MS);
-	uint32_t *page;
-	int fd;
-	(void)unused;
-	snprintf(file, sizeof file, "%s/control", path);
-	fd = open(file, O_RDWR | O_CLOEXEC);
-	page = mmap(NULL, words * 4, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	need(fd >= 0 && page != MAP_FAILED, "%s: %s", file, strerror(errno));
-	for (;;) {
-		size_t at = some_word(words);
-		if (clock_monotonic() > next) {
-			at = draw(2) ? GENERATION : REPAIRED;
-			next = lmq_deadline(UPSET_EVERY);
-		}
-		if (at == GENERATION || at == REPAIRED)
-			atomic_store(&shared->upset, clock_monotonic());
-		page[at] = draw(3) ? draw(INT32_MAX) * 2 + draw(2) : draw(2) ? 0 : UINT32_MAX;
-		atomic_fetch_add(&shared->written, 1);
-		wait_us(draw(200));
-	}
 }
 
 /* ---- the play ----------------------------------------------------------------------------- */
@@ -352,7 +287,7 @@ static void play(unsigned ms)
 	}
 	atomic_store(&shared->calm, 0);
 	if (ms > 0)
-		scribble = child(scribbler, NULL);
+		scribble = child(vandal_scribble, path);
 	for (end = lmq_deadline(ms * (int64_t)MS); clock_monotonic() < end && !ledger_full(ledger); nap())
 		for (unsigned i = 0; i < PEOPLE; i++)
 			must_be_there(pid[i], i);
@@ -371,26 +306,6 @@ static void play(unsigned ms)
 	atomic_store(&shared->stop, false);
 }
 
-static void damage(unsigned kind)
-{
-	char file[4300];
-	uint8_t noise[sizeof(struct control)];
-	int fd;
-	snprintf(file, sizeof file, "%s/control", path);
-	for (size_t i = 0; i < sizeof noise; i++)
-		noise[i] = kind == 1 ? 0 : (uint8_t)draw(256);
-	if (kind == 0) {
-		need(unlink(file) == 0, "%s: %s", file, strerror(errno));
-		return;
-	}
-	fd = open(file, O_WRONLY | O_CLOEXEC);
-	need(fd >= 0 && (kind > 2 || pwrite(fd, noise, sizeof noise, 0) == (ssize_t)sizeof noise), "%s: %s", file,
-		strerror(errno));
-	if (kind > 2)
-		need(ftruncate(fd, kind == 3 ? 0 : (off_t)draw(sizeof noise)) == 0, "%s: %s", file, strerror(errno));
-	close(fd);
-}
-
 int main(int argc, char **argv)
 {
 	struct trial t = trial_begin(argc, argv);
@@ -400,6 +315,7 @@ int main(int argc, char **argv)
 	endless = trial_word(&t, "endless");
 	unlocked = trial_word(&t, "unlocked");
 	shared = shared_memory(sizeof *shared);
+	vandal_begin(QUEUES);
 	ledger = ledger_new(ENTRIES);
 	for (unsigned i = 0; i < PEOPLE * PLAYS + 1; i++)
 		ledger_process(ledger);
@@ -408,15 +324,15 @@ int main(int argc, char **argv)
 		ledger->promised[i] = PLACE_UNCOUNTED;
 	need(in_child(make_store, NULL) == 0, "the store");
 	play(ms);
-	for (unsigned kind = 0; kind + 1 < PLAYS; kind++) {
-		damage(kind);
+	for (unsigned kind = 0; kind < DAMAGES; kind++) {
+		vandal_damage(path, (enum damage)kind);
 		play(0);
 	}
 	need(in_child(drain, NULL) == 0, "what is left");
 	need(ledger_check(ledger, &v), "%s", v.wrong);
 	remove_tree(path);
 	printf("%llu words written, %llu messages, %llu waits, the longest delivery after %.0f ms, %llu steps refused meanwhile; "
-		"0 lost, 0 twice\n", (unsigned long long)atomic_load(&shared->written), (unsigned long long)v.sent,
+		"0 lost, 0 twice\n", (unsigned long long)atomic_load(&vandal->written), (unsigned long long)v.sent,
 		(unsigned long long)atomic_load(&shared->waits), (double)atomic_load(&shared->longest) / MS,
 		(unsigned long long)atomic_load(&shared->refused));
 	return 0;

@@ -9,12 +9,12 @@
  * Three kinds of company: nobody else; somebody who has the store open; and LMDB's mutex in the hands of a process that
  * died in a transaction, with a snapshot of a dead reader.
  *
- * The deliberate faults: no gate around opening and no check of the transaction number, which together lose messages
- * (F1); no writer lock of our own, so that one waits for LMDB's; a message acknowledged before its commit.
+ * The deliberate faults: no gate around opening and no check of the transaction number, which together lose messages; no
+ * writer lock of our own, so that one waits for LMDB's; a message acknowledged before its commit.
  */
-#include "company.h"
-#include "punctual.h"
-#include "witness.h"
+#include "people/company.h"
+#include "scenario/experiment.h"
+#include "scenario/punctual.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -26,12 +26,8 @@ enum { PATIENCE = 4, ON = 100, LONGEST = 20 };	/* ms; the last s */
 static struct punctual release = { .what = "who waited for a killed process", .limit = ON };
 enum end { KILL, CONTINUE, KILL_BOTH, GIVE_UP, ENDS };
 
-static char prepared[4100], path[4100], fresh[4200], name[256];
 static bool no_gate, no_number, no_lock, early;
 static bool acting;		/* this process carries out an operation */
-static struct note *notes, *first_notes;
-static struct progress *progress;	/* of the first, and of the second */
-static struct view *now;
 static unsigned calls[64];
 static uint64_t meetings, held_up, refused;
 
@@ -95,35 +91,6 @@ static int carry_out(void *act)
 	return scenario_act(act);
 }
 
-static void ready(void)
-{
-	scenario_copy(prepared, path);
-	remove_tree(fresh);
-	memcpy(notes, first_notes, NUMBERS * sizeof *notes);
-	memset(progress, 0, 2 * sizeof *progress);
-}
-
-static bool at_sign(pid_t pid, uint64_t which)
-{
-	uint64_t arguments[6];
-	return call_of(pid, arguments) == SIGN && arguments[0] == which;
-}
-
-/* To its call-th call from where the operation begins; false: it does not make as many. */
-static bool run_to(pid_t pid, unsigned call)
-{
-	int status;
-	do
-		need(step(pid, &status), "%s: it ended with %d before it began", name, status);
-	while (!at_sign(pid, SIGN_BEGIN));
-	for (; call > 0; call--) {
-		need(step(pid, &status), "%s: it ended with %d", name, status);
-		if (at_sign(pid, SIGN_END))
-			return false;
-	}
-	return true;
-}
-
 static bool may_end_so(const struct operation *what, int status)
 {
 	for (int i = 0; i < 3; i++)
@@ -138,26 +105,6 @@ static void judge_end(unsigned index, int who, bool busy)
 	need(may_end_so(&operations[index], p->status) || (busy && p->status == LMQ_EBUSY), "%s: %s ended with %d: %s", name,
 		operations[index].name, p->status, p->sentence);
 	refused += p->status == LMQ_EBUSY;
-}
-
-/* Ended, or asleep for a moment: then it waits for somebody. */
-static bool ends_soon(pid_t pid)
-{
-	for (int quiet = 0; quiet < 3;) {
-		char file[64], state = '?';
-		FILE *f;
-		if (has_ended(pid))
-			return true;
-		usleep(300);
-		snprintf(file, sizeof file, "/proc/%d/stat", pid);
-		f = fopen(file, "re");
-		if (f && fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
-			state = '?';
-		if (f)
-			fclose(f);
-		quiet = state == 'S' ? quiet + 1 : 0;
-	}
-	return has_ended(pid);
 }
 
 static void end_well(pid_t pid, unsigned index, int who, bool busy)
@@ -195,25 +142,13 @@ static void finish(const struct meeting *m, pid_t first, pid_t second, bool wait
 	}
 }
 
-static int make_fresh(void *argument)
-{
-	struct lmq_store_options o = { sizeof o, LMQ_CREATE, 0 };
-	lmq_store *s;
-	int rc = lmq_store_open(argument, &o, &s);
-	if (rc != 0)
-		fprintf(stderr, "%s: %s\n", name, lmq_error(s));
-	lmq_store_close(s);
-	return rc;
-}
-
 static void judge_store(const struct meeting *m)
 {
 	witness_look(path, now, 0, name);
 	witness_compare(now, notes, name);
 	if (strcmp(operations[m->first].name, "create") != 0 && strcmp(operations[m->second].name, "create") != 0)
 		return;
-	need(in_child(make_fresh, fresh) == 0, "%s: no store can be made", name);
-	witness_use(fresh, 0, name);
+	experiment_use_fresh(0);
 }
 
 static void name_it(const struct meeting *m)
@@ -232,10 +167,10 @@ static void count_calls(unsigned index)
 	if (calls[index] > 0)
 		return;
 	snprintf(name, sizeof name, "%s", operations[index].name);
-	ready();
+	experiment_anew();
 	pid = traced(carry_out, act_of(index, 0, 0));
-	run_to(pid, 0);
-	while (step(pid, &status) && !at_sign(pid, SIGN_END))
+	run_to(pid, 0, name);
+	while (step(pid, &status) && !stands_at(pid, SIGN_END))
 		calls[index]++;
 	untrace(pid);
 	end_well(pid, index, 0, false);
@@ -250,10 +185,10 @@ static bool meet(struct meeting *m)
 	count_calls(m->first);
 	name_it(m);
 	alarm(LONGEST);
-	ready();
+	experiment_anew();
 	keeper = invite(path, m->company);
 	first = traced(carry_out, act_of(m->first, 0, 0));
-	if (!run_to(first, m->call)) {
+	if (!run_to(first, m->call, name)) {
 		kill_traced(first);
 		send_away(keeper, name);
 		return false;
@@ -265,7 +200,7 @@ static bool meet(struct meeting *m)
 		m->end = KILL;	/* nobody's patience ends in there */
 	busy = gate || (writer && !(second->flags & READS));
 	other = child(carry_out, act_of(m->second, 1, m->end == GIVE_UP ? PATIENCE * (int64_t)MS : 0));
-	waits = !ends_soon(other);
+	waits = !settled_soon(other);
 	meetings++;
 	held_up += waits;
 	need(!waits || busy || no_gate || readers, "%s: it is held up by a "
@@ -309,27 +244,13 @@ static void some(uint64_t count)
 	}
 }
 
-static void too_long(int signal)
-{
-	(void)signal;
-	broken("%s: somebody hangs", name);
-}
-
 static void setup(const struct trial *t)
 {
 	no_gate = trial_word(t, "no-gate");
 	no_number = trial_word(t, "no-number");
 	no_lock = trial_word(t, "no-lock");
 	early = trial_word(t, "early");
-	snprintf(prepared, sizeof prepared, "%s/prepared", t->place);
-	snprintf(path, sizeof path, "%s/store", t->place);
-	snprintf(fresh, sizeof fresh, "%s-fresh", path);
-	notes = shared_memory(NUMBERS * sizeof *notes);
-	first_notes = shared_memory(NUMBERS * sizeof *notes);
-	progress = shared_memory(2 * sizeof *progress);
-	now = shared_memory(sizeof *now);
-	signal(SIGALRM, too_long);
-	scenario_prepare(prepared, first_notes);
+	experiment_begin(t);
 }
 
 static bool pair_named(const struct trial *t, unsigned first, unsigned second)

@@ -11,7 +11,7 @@
  * The deliberate faults: a failed commit is acknowledged all the same; a failed transaction is not aborted; the reserve
  * is not given back before LMDB's recovery; memory is forgotten.
  */
-#include "witness.h"
+#include "scenario/experiment.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -134,10 +134,6 @@ void __wrap_txn_abort(struct txn *t)
 
 /* ---- one failure -------------------------------------------------------------------------------- */
 
-static char prepared[4100], path[4100], fresh[4200], name[200];
-static struct note *notes, *first_notes;
-static struct progress *progress;
-static struct view *now, *before, *after;
 static struct {
 	uint64_t asked;		/* allocations of the operation */
 	int64_t left;		/* more of them live than before */
@@ -203,11 +199,8 @@ struct bite {
 static pid_t begin(struct bite *b)
 {
 	static struct act a;
-	a = (struct act){ .what = &operations[b->index], .path = path, .first = OLD_NUMBERS,
-		.patience = PATIENCE * (int64_t)MS, .goes_on = true, .notes = notes, .progress = progress };
-	scenario_copy(prepared, path);
-	memcpy(notes, first_notes, NUMBERS * sizeof *notes);
-	memset(progress, 0, sizeof *progress);
+	a = experiment_act(&operations[b->index], PATIENCE * (int64_t)MS);
+	experiment_anew();
 	memset(meal, 0, sizeof *meal);
 	if (b->orphaned) {
 		b->keeper = child(keep_open, path);
@@ -241,20 +234,12 @@ static void wait_for(pid_t pid)
 static void judge(const struct bite *b)
 {
 	const struct operation *what = &operations[b->index];
-	bool all, nothing;
 	if (tell)
 		printf("%s: %s: %d %s\n", name, progress->done ? "done" : "not done", progress->status, progress->sentence);
 	need(progress->status == 0 || progress->status == LMQ_ENOMEM, "%s: the status is %d: %s", name, progress->status,
 		progress->sentence);
 	witness_look(path, now, PATIENCE * (int64_t)MS, name);
-	witness_compare(now, notes, name);
-	if (what->flags & LOOSE)
-		return;
-	all = !witness_difference(after, now)[0];
-	nothing = !witness_difference(before, now)[0];
-	need(all || !progress->done, "%s: done, but %s", name, witness_difference(after, now));
-	need(nothing || progress->done, "%s: failed with %d, but %s", name, progress->status,
-		witness_difference(now, before));
+	experiment_judge(what);
 }
 
 static void starve(struct bite *b, uint64_t at, bool on)
@@ -294,10 +279,7 @@ static uint64_t learn(struct bite *b)
 	end(b, pid);
 	need(progress->status == 0, "%s ended with %d: %s", name, progress->status, progress->sentence);
 	need(meal->left == 0, "%s: %lld allocations are forgotten", name, (long long)meal->left);
-	witness_look(path, after, PATIENCE * (int64_t)MS, name);
-	remove_tree(fresh);
-	scenario_copy(prepared, path);
-	witness_look(path, before, PATIENCE * (int64_t)MS, name);
+	experiment_learn(PATIENCE * (int64_t)MS);
 	return meal->asked;
 }
 
@@ -316,12 +298,6 @@ static void all_of(struct bite *b, const struct trial *t)
 	}
 }
 
-static void too_long(int signal)
-{
-	(void)signal;
-	broken("%s: it hangs", name);
-}
-
 static void setup(const struct trial *t)
 {
 	anyway = trial_word(t, "anyway");
@@ -329,22 +305,12 @@ static void setup(const struct trial *t)
 	no_reserve = trial_word(t, "no-reserve");
 	leak = trial_word(t, "leak");
 	tell = trial_word(t, "tell");
-	snprintf(prepared, sizeof prepared, "%s/prepared", t->place);
-	snprintf(path, sizeof path, "%s/store", t->place);
-	snprintf(fresh, sizeof fresh, "%s-fresh", path);
-	notes = shared_memory(NUMBERS * sizeof *notes);
-	first_notes = shared_memory(NUMBERS * sizeof *notes);
-	progress = shared_memory(sizeof *progress);
 	meal = shared_memory(sizeof *meal);
-	now = shared_memory(3 * sizeof *now);
-	before = now + 1;
-	after = now + 2;
 	turn_init(&stands);
 	turn_init(&go);
 	turn_init(&kept);
 	turn_init(&leave);
-	signal(SIGALRM, too_long);
-	scenario_prepare(prepared, first_notes);
+	experiment_begin(t);
 }
 
 int main(int argc, char **argv)

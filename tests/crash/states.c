@@ -6,15 +6,16 @@
  * may leave of them is opened, checked, compared with what was acknowledged, and used. As many different ones as COUNT.
  *
  * Words: the name of a story, only that one; relaxed: all commits are; faults: only where writes fail as well;
- * old=FILE: an archive with a store of the format before. What must be found: nosync, commits that are not synced;
+ * old=FILE: an archive with a store of an older format. What must be found: nosync, commits that are not synced;
  * early: acknowledged before the commit; no-directory-sync; no-poison: nobody syncs after a commit that failed.
  */
-#include "choice.h"
-#include "judge.h"
-#include "platter.h"
-#include "recorder.h"
-#include "story.h"
-#include "work.h"
+#include "disk/choice.h"
+#include "disk/deed.h"
+#include "disk/judge.h"
+#include "disk/platter.h"
+#include "disk/recorder.h"
+#include "disk/story.h"
+#include "disk/work.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -180,7 +181,7 @@ int __wrap_mdb_txn_commit(MDB_txn *t)
 	uint64_t digest = recorded_now ? store_digest(t) : 0;
 	int rc;
 	/* One that changes nothing, also that of a copy that is being made, is no new state. */
-	if (!recorded_now || digest == committed)
+	if (!recorded_now || deed_builds || digest == committed)
 		return __real_mdb_txn_commit(t);
 	record_mark(ENTRY_ATTEMPTED, digest);
 	if (early) {

@@ -11,9 +11,9 @@
  *
  * Deliberate faults: the library does not look at the "files", or not at the "owner".
  */
-#include "crash.h"
+#include "victim/fingerprint.h"
+#include "victim/toolset.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -26,12 +26,11 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { NOBODY = 65534, HANG = 10, RACES = 2000, TOOLS = 4 };
 
-static char place[PATH_MAX], tools[PATH_MAX], store[PATH_MAX + 16], outside[PATH_MAX + 16], building[PATH_MAX + 16];
+static char place[PATH_MAX], store[PATH_MAX + 16], outside[PATH_MAX + 16], building[PATH_MAX + 16];
 static bool no_files, no_owner;
 static uint64_t untouched;	/* the fingerprint of outside */
 static unsigned tried, skipped;
@@ -49,44 +48,6 @@ int __wrap_inspect_files(lmq_store *s)
 int __wrap_inspect_owner(lmq_store *s, int fd)
 {
 	return no_owner ? 0 : __real_inspect_owner(s, fd);
-}
-
-/* ---- what lies outside ------------------------------------------------------------------------ */
-
-static uint64_t mix_file(int directory, const char *name, const struct stat *st)
-{
-	static const uint8_t zero[16];
-	int64_t facts[] = { st->st_mode, st->st_uid, st->st_size, st->st_mtim.tv_sec, st->st_mtim.tv_nsec };
-	struct hash_state h;
-	char bytes[4096];
-	ssize_t n;
-	int fd = S_ISREG(st->st_mode) ? openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-	hash_begin(&h, zero);
-	hash_add(&h, name, strlen(name));
-	hash_add(&h, facts, sizeof facts);
-	while (fd >= 0 && (n = read(fd, bytes, sizeof bytes)) > 0)
-		hash_add(&h, bytes, (size_t)n);
-	if (fd >= 0)
-		close(fd);
-	return hash_end(&h);
-}
-
-/* Names, modes, owners, times and contents of all there is, in whatever order. */
-static uint64_t fingerprint(int parent, const char *path)
-{
-	uint64_t sum = 0;
-	struct dirent *e;
-	struct stat st;
-	DIR *d = fdopendir(openat(parent, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-	need(d, "%s: %s", path, strerror(errno));
-	while ((e = readdir(d))) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		need(fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0, "%s: %s", e->d_name, strerror(errno));
-		sum += S_ISDIR(st.st_mode) ? 3 * fingerprint(dirfd(d), e->d_name) : mix_file(dirfd(d), e->d_name, &st);
-	}
-	closedir(d);
-	return sum;
 }
 
 /* ---- what is done to a store ------------------------------------------------------------------- */
@@ -226,7 +187,7 @@ static int run_tool(void *argument)
 	dup2(null, 2);
 	alarm(HANG);
 	setenv("MQ_STORE", store, 1);
-	snprintf(path, sizeof path, "%s/%s", tools, words[0]);
+	snprintf(path, sizeof path, "%s/%s", tools_built(), words[0]);
 	execv(path, words);
 	return 127;
 }
@@ -387,11 +348,7 @@ int main(int argc, char **argv)
 {
 	struct trial t = trial_begin(argc, argv);
 	char sound[PATH_MAX + 16];
-	ssize_t n = readlink("/proc/self/exe", tools, sizeof tools - 1);
-	need(n > 0 && realpath(t.place, place), "%s: %s", t.place, strerror(errno));
-	tools[n] = '\0';
-	for (int i = 0; i < 3; i++)
-		*strrchr(tools, '/') = '\0';
+	need(realpath(t.place, place), "%s: %s", t.place, strerror(errno));
 	snprintf(store, sizeof store, "%s/store", place);
 	snprintf(outside, sizeof outside, "%s/outside", place);
 	snprintf(building, sizeof building, "%s/.store.new", place);

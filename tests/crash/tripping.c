@@ -6,16 +6,15 @@
  * or from then on, until memory is out too. It ends with a status of its contract and not by a signal, says in one
  * line why it failed, and has done all or nothing; what it says it has done is done, and the store is sound.
  */
-#include "fault.h"
-#include "witness.h"
+#include "scenario/experiment.h"
+#include "scenario/fault.h"
+#include "victim/toolset.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ptrace.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -38,9 +37,7 @@ static const struct tool {
 };
 enum { TOOLS = sizeof tools / sizeof *tools };
 
-static char prepared[4100], path[4100], out[4100], err[4100], directory[4100], name[256];
-static struct note *notes, *first_notes;
-static struct view *now, *before, *after;
+static char out[4100], err[4100];
 static const struct call *counted[CALLS];
 static unsigned calls;
 static uint64_t faults;
@@ -58,7 +55,7 @@ static int exec_tool(void *argument)
 	dup2(words, 2);
 	closefrom(3);
 	setenv("MQ_STORE", path, 1);
-	snprintf(file, sizeof file, "%s/%s", directory, t->words[0]);
+	snprintf(file, sizeof file, "%s/%s", tools_built(), t->words[0]);
 	execv(file, (char *const *)(uintptr_t)t->words);
 	return 126;
 }
@@ -192,23 +189,6 @@ static void all_of(unsigned tool, const struct trial *t)
 			}
 }
 
-static void too_long(int signal)
-{
-	(void)signal;
-	broken("%s: it hangs", name);
-}
-
-static void find_tools(void)
-{
-	ssize_t n = readlink("/proc/self/exe", directory, sizeof directory - 1);
-	for (int i = 0; n > 0 && i < 3; i++) {
-		directory[n] = '\0';
-		n = strrchr(directory, '/') - directory;
-	}
-	need(n > 0, "the tools are not found");
-	directory[n] = '\0';
-}
-
 int main(int argc, char **argv)
 {
 	struct trial t = trial_begin(argc, argv);
@@ -217,18 +197,9 @@ int main(int argc, char **argv)
 		puts("skipped: a sanitizer does not stand failing system calls");
 		return 0;
 	}
-	find_tools();
-	snprintf(prepared, sizeof prepared, "%s/prepared", t.place);
-	snprintf(path, sizeof path, "%s/store", t.place);
 	snprintf(out, sizeof out, "%s/out", t.place);
 	snprintf(err, sizeof err, "%s/err", t.place);
-	notes = shared_memory(NUMBERS * sizeof *notes);
-	first_notes = shared_memory(NUMBERS * sizeof *notes);
-	now = shared_memory(3 * sizeof *now);
-	before = now + 1;
-	after = now + 2;
-	signal(SIGALRM, too_long);
-	scenario_prepare(prepared, first_notes);
+	experiment_begin(&t);
 	for (unsigned i = 0; i < TOOLS; i++)
 		some |= trial_word(&t, tools[i].words[0]);
 	for (unsigned i = 0; i < TOOLS; i++)
