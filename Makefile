@@ -29,7 +29,7 @@ tool_sources := $(wildcard cmd/mq-*.c)
 shared_sources := $(filter-out $(tool_sources),$(wildcard cmd/*.c))
 unit_sources := $(wildcard tests/unit/*.c)
 # What has a header is shared by the crash tests, disk.c is loaded into others; the rest are programs.
-crash_shared := $(patsubst %.h,%.c,$(wildcard tests/crash/*.h))
+crash_shared := $(patsubst %.h,%.c,$(wildcard tests/crash/*.h tests/crash/*/*.h))
 crash_sources := $(filter-out $(crash_shared) tests/crash/disk.c,$(wildcard tests/crash/*.c))
 # Each is a target but what they share, and the program that feeds one with files.
 fuzz_shared := tests/fuzz/fuzz.c
@@ -173,7 +173,7 @@ $(unit_programs): $(BUILD)/%: $(BUILD)/obj/%.o $(archives)
 # The crash tests put functions of their own in the place of the library's and the system's.
 $(BUILD)/obj/tests/crash/%.o: fortify =
 $(BUILD)/obj/tests/crash/%.o: tests/crash/%.c $(BUILD)/flags
-	$(call say,CC,$@)mkdir -p $(@D) && $(call compile,-fPIE)
+	$(call say,CC,$@)mkdir -p $(@D) && $(call compile,-fPIE -Itests/crash)
 
 $(BUILD)/tests/crash/opening: wraps = gate_lock mdb_txn_id inspect_data
 $(BUILD)/tests/crash/creating: wraps = store_create
@@ -185,13 +185,15 @@ $(BUILD)/tests/crash/starving: wraps = txn_commit txn_abort
 $(BUILD)/tests/crash/stalling: wraps = gate_lock mdb_txn_id writer_lock txn_commit
 $(BUILD)/tests/crash/filling: wraps = ballast_drop
 $(BUILD)/tests/crash/draining: wraps = ballast_take ballast_drop
+$(BUILD)/tests/crash/squeezing: wraps = ballast_take ballast_drop
+$(BUILD)/tests/crash/rationing: wraps = room_error
 $(BUILD)/tests/crash/handing: wraps = roster_next
 $(BUILD)/tests/crash/saving: wraps = renameat fsync control_in_use
 $(BUILD)/tests/crash/states: wraps = mdb_env_open mdb_txn_commit txn_commit
 $(BUILD)/tests/crash/cutting: wraps = mdb_env_open
 $(BUILD)/tests/crash/crowding: wraps = lease_take roster_begin
 $(BUILD)/tests/crash/scribbling: wraps = words_wait lease_take notify_wake
-$(BUILD)/tests/crash/stepping: wraps = run_first_due
+$(BUILD)/tests/crash/stepping: wraps = run_first_due boot_number
 $(BUILD)/tests/crash/inheriting: wraps = vigil_look roster_begin
 $(BUILD)/tests/crash/damaging: wraps = block_get
 $(BUILD)/tests/crash/tampering: wraps = inspect_files inspect_owner
@@ -288,9 +290,11 @@ mutants:
 
 coverage:
 	@tests/setup
-	@rm -rf build/coverage/obj
-	@+$(MAKE) --no-print-directory check BUILD=build/coverage CFLAGS='-O0 --coverage -fprofile-update=atomic' \
-		LDFLAGS=--coverage TEST_LDFLAGS=--coverage WERROR=
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@$(CC) -c -o build/coverage/dump.o tests/dump.c
+	-@+$(MAKE) --no-print-directory check BUILD=build/coverage CFLAGS='-O0 --coverage -fprofile-update=atomic' \
+		LDFLAGS='--coverage -Wl,--wrap=_exit $(CURDIR)/build/coverage/dump.o' TEST_LDFLAGS=--coverage WERROR=
+	-@BUILD=build/coverage tests/torture torture erring starving failing
 	@tests/coverage build/coverage
 
 # clang-format only speaks about the lines that differ from the last commit, and only advises.

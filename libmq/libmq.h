@@ -692,7 +692,8 @@ int lmq_receiver_conclude(lmq_receiver *receiver, struct lmq_verdict *verdicts, 
 /*
  * Makes leases of what was claimed last: the messages can still be had from _next, their attempt is counted,
  * and they are nobody's but the lease's from now on: lmq_store_settle() settles them, from any process, and at
- * the deadline, duration from now (0: as the queue's lease=), they are delivered again.
+ * the deadline, duration from now (0: as the queue's lease=), they are delivered again. As long as the machine is
+ * not started again that is not before so much time has passed, wherever the clock is set.
  */
 int lmq_receiver_lease(lmq_receiver *receiver, int64_t duration, enum lmq_sync sync);
 

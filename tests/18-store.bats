@@ -59,7 +59,7 @@ printed_are_stored() {
 
 @test "the marker file names the format" {
 	must mq-send -q jobs body
-	[[ $(head -n 1 "$MQ_STORE/mq-store") == 'mq store 3' ]]
+	[[ $(head -n 1 "$MQ_STORE/mq-store") == 'mq store 4' ]]
 }
 
 @test "creating the store is noticed, once" {
@@ -144,10 +144,10 @@ printed_are_stored() {
 
 @test "a store of a newer format is refused" {
 	filled
-	{ echo 'mq store 4'; tail -n +2 "$MQ_STORE/mq-store"; } >marker
+	{ echo 'mq store 5'; tail -n +2 "$MQ_STORE/mq-store"; } >marker
 	cat marker >"$MQ_STORE/mq-store"
 	all_refuse 78
-	{ echo 'mq store 3'; tail -n +2 marker; } >"$MQ_STORE/mq-store"
+	{ echo 'mq store 4'; tail -n +2 marker; } >"$MQ_STORE/mq-store"
 	same 'mq-recv -e jobs' 'seq 2000'
 }
 

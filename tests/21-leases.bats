@@ -215,6 +215,139 @@ said() {
 	(($(clock) - begin >= 300000))
 }
 
+# ---- clocks that are set ---------------------------------------------------------------------------------------
+
+# A library under which the wall clock is $WALL seconds ahead, and the time since the machine was started is $UP seconds
+# more; with $ANOTHER it runs in another time namespace, as a container may, and with $BLIND, a number of an error, nobody
+# can say in which.
+other_clocks() {
+	[[ ${TEST_CFLAGS-} != *sanitize* ]] || skip "a sanitizer wants to be the first library loaded"
+	"${CC:-cc}" -shared -fPIC -o clocks.so -x c - <<-'C'
+		#define _GNU_SOURCE
+		#include <dlfcn.h>
+		#include <errno.h>
+		#include <fcntl.h>
+		#include <stdlib.h>
+		#include <string.h>
+		#include <sys/stat.h>
+		#include <time.h>
+		int clock_gettime(clockid_t id, struct timespec *t)
+		{
+			int (*real)(clockid_t, struct timespec *) =
+				(int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+			const char *ahead = getenv(id == CLOCK_REALTIME ? "WALL" : "UP");
+			int rc = real(id, t);
+			t->tv_sec += ahead ? atol(ahead) : 0;
+			return rc;
+		}
+		int stat(const char *path, struct stat *st)
+		{
+			int rc = fstatat(AT_FDCWD, path, st, 0);
+			if (strcmp(path, "/proc/self/ns/time") != 0)
+				return rc;
+			st->st_ino += getenv("ANOTHER") != NULL;
+			errno = getenv("BLIND") ? atoi(getenv("BLIND")) : errno;
+			return getenv("BLIND") ? -1 : rc;
+		}
+	C
+}
+
+# at WALL UP CMD...: so many seconds ahead.
+at() {
+	local wall=$1 up=$2
+	shift 2
+	env LD_PRELOAD="$PWD/clocks.so" WALL="$wall" UP="$up" "$@"
+}
+
+@test "a lease ends when its time has passed, not when the clock is set forward" {
+	other_clocks
+	must mq-send -q jobs a
+	lease jobs 1h
+	nothing at 86400 0 mq-recv -e jobs
+	must mq-check
+	nothing at 89400 3000 mq-recv -e jobs
+	[[ $(at 89400 3000 mq-peek -v jobs | awk 'NR == 2 { print $4 }') == 9m ]]
+	prints 'a 2' at 90001 3601 mq-recv -e -F '%b %a\n' jobs
+	must mq-check
+}
+
+@test "after a step of the clock a lease can be settled, extended, given back, and ends by the new time" {
+	other_clocks
+	seq 4 | must mq-send -q jobs
+	for _ in {1..4}; do lease jobs 1h; done
+	nothing at 86400 1000 mq-recv -e jobs
+	must at 86400 1000 mq-ack jobs:0:1
+	must at 86400 1000 mq-ack --extend=2h jobs:1:1
+	must at 86400 1000 mq-ack --retry --uncounted jobs:2:1
+	prints 3 at 86400 1000 mq-recv -e jobs
+	prints 4 at 89100 3700 mq-recv -e jobs
+	nothing at 999000 8000 mq-recv -e jobs
+	prints 2 at 999300 8300 mq-recv -e jobs
+	must mq-check
+}
+
+@test "a lease that is extended after a step of the clock lasts from then on" {
+	other_clocks
+	must mq-send -q jobs a
+	lease jobs 1h
+	must at 86400 10 mq-ack --extend=10s jobs:0:1
+	nothing at 86405 15 mq-recv -e jobs
+	nothing at 86425 15 mq-recv -e jobs
+	prints a at 86440 30 mq-recv -e jobs
+}
+
+@test "the lease of a group too outlasts a step of the clock, however many messages it is of" {
+	other_clocks
+	must mq-make -q --topic news
+	must mq-sub -q -g g --create-only news
+	seq 20000 | must mq-pub -q news
+	must mq-sub -q -g g -l 1h -n 15000 news
+	[[ $(at 86400 0 mq-sub -g g -e news | wc -l) == 5000 ]]
+	[[ $(at 90400 4000 mq-sub -g g -e news | wc -l) == 15000 ]]
+	must mq-check
+}
+
+@test "a clock that is set back makes a lease longer, never shorter" {
+	other_clocks
+	must mq-send -q jobs a
+	lease jobs 1h
+	nothing at -86400 3601 mq-recv -e jobs
+	prints a at 3601 3601 mq-recv -e jobs
+}
+
+@test "in another time namespace, as after a restart, only the wall clock counts" {
+	other_clocks
+	must mq-send -q jobs a b
+	lease jobs 1h
+	lease jobs 1h
+	nothing env ANOTHER=1 LD_PRELOAD="$PWD/clocks.so" UP=86400 mq-recv -e jobs
+	prints a env ANOTHER=1 LD_PRELOAD="$PWD/clocks.so" WALL=3601 mq-recv jobs
+	prints b env ANOTHER=1 LD_PRELOAD="$PWD/clocks.so" WALL=3601 mq-recv jobs
+}
+
+@test "where it cannot be found out which start of the machine it is, the wall clock counts" {
+	other_clocks
+	must mq-send -q jobs a b
+	export BLIND=13
+	at 0 0 mq-recv -l 1h jobs
+	prints a at 3601 0 mq-recv jobs
+	# A kernel without time namespaces.
+	export BLIND=2
+	at 0 0 mq-recv -l 1h jobs
+	nothing at 3601 0 mq-recv jobs
+	prints b at 7300 3601 mq-recv jobs
+}
+
+@test "delays and retries count by the clock as it is" {
+	other_clocks
+	must mq-send -q -D 1h jobs a
+	must mq-send -q jobs b
+	lease jobs
+	must mq-ack --retry -D 1h jobs:1:1
+	nothing at 0 3601 mq-recv -e jobs
+	prints $'a\nb' at 3601 0 mq-recv -e jobs
+}
+
 # ---- keeping, giving back, burying --------------------------------------------------------------------------
 
 @test "--extend=D keeps the message for D from now" {

@@ -216,8 +216,9 @@ joined() {
 	until_true 20 shared 2 b:1 c:1
 }
 
-@test "a newcomer does not stop the others, and they do not wait for each other" {
-	a_log 2
+# slow_work: the command ./work FILE, which notes partitions and messages, and a message in partition 0 with which it is
+# busy from when the file "started" is there until somebody opens the gate.
+slow_work() {
 	mkfifo gate
 	program work <<-'END'
 		read -r n || true
@@ -225,6 +226,11 @@ joined() {
 		echo "$MQ_PARTITION $n" >>"$1"
 	END
 	must mq-pub --partition=0 log slow
+}
+
+@test "a newcomer does not stop the others, and they do not wait for each other" {
+	a_log 2
+	slow_work
 	start one mq-exec -g team -P 2 log ./work one
 	until_true 20 test -e started
 	must mq-pub --partition=1 log 1
@@ -247,13 +253,7 @@ moved() {
 
 @test "a worker whose commands all run gives partitions up too" {
 	a_log 2
-	mkfifo gate
-	program work <<-'END'
-		read -r n || true
-		if [ "$n" = slow ]; then echo >"started"; cat gate; fi
-		echo "$MQ_PARTITION $n" >>"$1"
-	END
-	must mq-pub --partition=0 log slow
+	slow_work
 	start one mq-exec -g team log ./work one
 	until_true 20 test -e started
 	must mq-pub --partition=1 log other

@@ -6,13 +6,7 @@
 load helpers
 
 setup_file() {
-	local root build
-	root=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
-	build=$(cd "${BUILD:-$root/build}" && pwd)
-	export DAMAGE=$BATS_FILE_TMPDIR/damage
-	# shellcheck disable=SC2086 # flags are words
-	${CC:-cc} -std=gnu11 -Wall -Wextra -O1 -g -D_GNU_SOURCE ${TEST_CFLAGS-} -I "$root/libmq" -o "$DAMAGE" \
-		"$root/tests/damage.c" "$build/libmq.a" -llmdb ${TEST_LDFLAGS-}
+	build_damage
 }
 
 # An audited stream, the first channel of the store, of many blocks.

@@ -181,7 +181,7 @@ small_window() {
 	kill -KILL "$live"
 }
 
-# ---- stores of the format before ---------------------------------------------------------------------------------
+# ---- stores of older formats -----------------------------------------------------------------------------------
 
 @test "a store of format 2 is read, and brought to the present format by who writes" {
 	tar -xzf "$ROOT/tests/data/store-format-2.tgz"
@@ -189,7 +189,7 @@ small_window() {
 	prints $'1\n2\n3\n4' mq-replay ev
 	grep -q '^mq store 2' s/mq-store
 	prints $'3\n4' mq-sub -g reader -e ev
-	grep -q '^mq store 3' s/mq-store
+	grep -q '^mq store 4' s/mq-store
 	prints $'2\n3' mq-sub -g t -e events
 	must mq-send --id=a jobs one
 	prints one mq-recv -e jobs
@@ -219,6 +219,40 @@ small_window() {
 	END
 	grep -q 'in use, and has to be brought to a new format' message
 	must mq-send jobs x
+}
+
+@test "a store of format 3 is read, and brought to the present format by who writes; its leases end by the clock" {
+	tar -xzf "$ROOT/tests/data/store-format-3.tgz"
+	export MQ_STORE=$PWD/s
+	chmod -R go-w s
+	prints $'one\ntwo\nthree' mq-replay news
+	[[ $(mq-peek -v jobs | awk 'NR > 1 { print $2 }' | paste -sd ' ') == 'leased leased retry ready delayed' ]]
+	grep -q '^mq store 3' s/mq-store
+	# One lease ended long ago, the other lasts for years.
+	prints $'1 2\n5 1' mq-recv -e -F '%b %a\n' jobs
+	grep -q '^mq store 4' s/mq-store
+	must mq-check
+	must mq-ack jobs:1:1
+	must mq-ack --extend=1h ordered:0:1
+	must mq-check
+	must mq-ack ordered:0:1
+	prints $'2\n3' mq-recv -e ordered
+	prints 4 mq-recv -e jobs.dead
+	prints three mq-sub -g readers -e news
+	prints $'one\ntwo\nthree' mq-sub -g writers -e news
+	[[ $(mq-sub -g workers -e events | sort | paste -sd ' ') == '2 3 4 5' ]]
+	prints x mq-recv -e once
+	[[ $(mq-recv -r large | wc -c) == 70000 ]]
+	must mq-pub news more
+	must mq-check
+}
+
+@test "a store of format 3 is repaired, with its leases" {
+	tar -xzf "$ROOT/tests/data/store-format-3.tgz"
+	chmod -R go-w s
+	must mq-check -s ./s --repair=mended
+	must mq-check -s ./mended
+	same 'mq-peek -v -s ./s jobs | sort' 'mq-peek -v -s ./mended jobs | sort'
 }
 
 @test "full=dead: however many groups lag, and however far, each message reaches the dead letters of each" {

@@ -141,18 +141,20 @@ busy() {
 	[[ ! -s $out && ! -s $err ]]
 }
 
-@test "a store of the format before, as it is and after it was written to" {
-	tar -xzf "$ROOT/tests/data/store-format-2.tgz"
-	MQ_STORE=$PWD/$(tar -tzf "$ROOT/tests/data/store-format-2.tgz" | head -n 1)
-	MQ_STORE=${MQ_STORE%%/}
-	chmod -R go-w "$MQ_STORE"
-	must mq-check
-	[[ ! -s $out && ! -s $err ]]
-	must mq-send -q new message
-	must mq-check
-	must mq-pub -q more message
-	must mq-check
-	[[ ! -s $out && ! -s $err ]]
+@test "a store of an older format, as it is and after it was written to" {
+	MQ_STORE=$PWD/s
+	for format in 2 3; do
+		rm -rf s
+		tar -xzf "$ROOT/tests/data/store-format-$format.tgz"
+		chmod -R go-w "$MQ_STORE"
+		must mq-check
+		[[ ! -s $out && ! -s $err ]]
+		must mq-send -q new message
+		must mq-check
+		must mq-pub -q more message
+		must mq-check
+		[[ ! -s $out && ! -s $err ]]
+	done
 }
 
 @test "all is well at any moment while others send, fail, seek, move and remove" {

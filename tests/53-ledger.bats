@@ -63,8 +63,9 @@ finds() {
 	finds 'are stored, and the file has' growing inside
 }
 
-@test "leases and delays that end too early" {
+@test "delays that end too early, and leases that a step of the clock ends" {
 	finds 'before its time' stepping hasty
+	finds 'before its time' stepping alone
 }
 
 # ---- what they have found -------------------------------------------------------------------------

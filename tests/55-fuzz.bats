@@ -47,7 +47,7 @@ broken() {
 	broken block base/block.c 'b->skip <= b->size && ' ''
 	broken block base/block.c 'size <= BLOCK_HEADER + link' 'false'
 	broken pages file/page.c 'n->key_size > room || ' ''
-	broken pages file/pages.c 'if (page_bit(w->reached, i))' 'if (false)'
+	broken pages file/tree.c 'if (page_bit(w->reached, i))' 'if (false)'
 }
 
 @test "what a changed input finds is kept, and shown again by the command" {

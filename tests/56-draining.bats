@@ -6,23 +6,117 @@
 
 load helpers
 
-# draining [WORD]...: in an empty directory of its own.
-draining() {
-	env -u MQ_STORE ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" timeout 60 "$BUILD/tests/crash/draining" \
-		"$(mktemp -d "$BATS_TEST_TMPDIR/XXXXXX")" "$@"
+setup_file() {
+	FAST=$(mktemp -d /dev/shm/mq-draining.XXXXXX 2>/dev/null) || FAST=$(mktemp -d "$BATS_FILE_TMPDIR/fast.XXXXXX")
+	export FAST
+}
+
+teardown_file() {
+	rm -rf "$FAST"
+}
+
+# crash PROGRAM [-n COUNT] [WORD]...: in an empty directory of its own.
+crash() {
+	local program=$1 options=()
+	shift
+	if [[ ${1-} == -n ]]; then
+		options=(-n "$2")
+		shift 2
+	fi
+	env -u MQ_STORE ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" timeout 60 "$BUILD/tests/crash/$program" \
+		"${options[@]}" "$(mktemp -d "$FAST/XXXXXX")" "$@"
 }
 
 @test "a full disk can be drained while others add" {
-	must draining
+	must crash draining
 	grep -q '^skipped: ' "$out" && skip "$(sed 's/^skipped: //' "$out")"
 	grep -q ', 0 bad$' "$out"
 }
 
 @test "a body that is stored without looking for the ballast is found" {
-	must draining plain
+	must crash draining plain
 	grep -q '^skipped: ' "$out" && skip "$(sed 's/^skipped: //' "$out")"
-	must_fail 1 draining large unguarded
+	must_fail 1 crash draining large unguarded
 	grep -q 'are acknowledged, then .*; again: .*/draining -r 1' "$err"
+}
+
+@test "on a full disk everything works that does not add, and a sender finds what nobody keeps" {
+	must crash squeezing
+	grep -q '^skipped: ' "$out" && skip "$(sed 's/^skipped: //' "$out")"
+	grep -q ', 0 bad$' "$out"
+}
+
+@test "a claim that is not tried again on a full disk, and who adds without a look at what is kept, are found" {
+	must crash squeezing crashed
+	grep -q '^skipped: ' "$out" && skip "$(sed 's/^skipped: //' "$out")"
+	must_fail 1 crash squeezing crashed unaided
+	grep -q 'it is attempt 1 and not 2; again: .*/squeezing -r 1' "$err"
+	must_fail 1 crash squeezing moved unasked
+	grep -q 'are acknowledged, then .*; again: .*/squeezing -r 1' "$err"
+}
+
+@test "a quota that is used up is called that, and messages can be acknowledged; a disk that fails is not called full" {
+	must crash rationing -n 16
+	grep -q ', 0 bad$' "$out"
+}
+
+@test "a short write that is taken for an error of the disk is found" {
+	must_fail 1 crash rationing unasked
+	grep -q 'sending ends with .*input/output error; again: .*/rationing -r 1' "$err"
+}
+
+@test "a program that compacts a store under a limit on the size of files is told, and not killed" {
+	must mq-send -q q a
+	must rm "$MQ_STORE/control"
+	test_c "$MQ_STORE" <<-'END'
+		#include <libmq.h>
+		#include <stdio.h>
+		#include <sys/resource.h>
+		int main(int argc, char **argv)
+		{
+			struct rlimit limit = { 16 << 10, RLIM_INFINITY };
+			uint64_t before, after;
+			lmq_store *s;
+			int rc;
+			setrlimit(RLIMIT_FSIZE, &limit);
+			rc = lmq_store_compact(argv[argc - 1], NULL, &s, &before, &after);
+			if (rc != LMQ_ENOSPC)
+				printf("%d: %s\n", rc, lmq_error(s));
+			lmq_store_close(s);
+			return rc != LMQ_ENOSPC;
+		}
+	END
+	must mq-recv -q q
+}
+
+@test "what LMDB cannot store in a copy is told as a status of the library" {
+	must mq-send -q q a
+	test_c "$MQ_STORE" <<-'END'
+		#define _GNU_SOURCE
+		#include <dlfcn.h>
+		#include <libmq.h>
+		#include <lmdb.h>
+		#include <stdio.h>
+		static int fails;
+		int mdb_cursor_put(MDB_cursor *cursor, MDB_val *key, MDB_val *value, unsigned flags)
+		{
+			int (*real)(MDB_cursor *, MDB_val *, MDB_val *, unsigned) = dlsym(RTLD_NEXT, "mdb_cursor_put");
+			return fails ? MDB_TXN_FULL : real(cursor, key, value, flags);
+		}
+		int main(int argc, char **argv)
+		{
+			uint64_t before, after;
+			lmq_store *s;
+			int rc;
+			fails = 1;
+			rc = lmq_store_compact(argv[argc - 1], NULL, &s, &before, &after);
+			if (rc != LMQ_ELIMIT)
+				printf("%d: %s\n", rc, lmq_error(s));
+			lmq_store_close(s);
+			return rc != LMQ_ELIMIT;
+		}
+	END
+	must mq-recv -q q
 }
 
 @test "on a full disk a queue can be removed, and its space is swept" {

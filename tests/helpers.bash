@@ -334,3 +334,14 @@ test_c() {
 		"$BUILD/libmq.a" -llmdb ${TEST_LDFLAGS-}
 	"$program" "$@" 3>&-
 }
+
+# build_damage: tests/damage.c, which changes a store behind the library's back, as $DAMAGE; for setup_file.
+build_damage() {
+	local root build
+	root=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
+	build=$(cd "${BUILD:-$root/build}" && pwd)
+	export DAMAGE=$BATS_FILE_TMPDIR/damage
+	# shellcheck disable=SC2086 # flags are words
+	${CC:-cc} -std=gnu11 -Wall -Wextra -O1 -g -D_GNU_SOURCE ${TEST_CFLAGS-} -I "$root/libmq" -o "$DAMAGE" \
+		"$root/tests/damage.c" "$build/libmq.a" -llmdb ${TEST_LDFLAGS-}
+}

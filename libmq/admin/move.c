@@ -3,6 +3,8 @@
  * Moving claimed messages to another channel: out of the one and into the other in one transaction. A large body
  * is not copied, the new message names its chunks, which it shares with the old one where that stays in its topic or
  * stream. A copy is sent anew, by a writer.
+ *
+ * What is moved needs as much room as it gives back, and gives it back later: on a full disk moving ends as sending does.
  */
 #include "receive/receiver.h"
 
@@ -260,6 +262,8 @@ static int move(lmq_receiver *r, size_t count, struct removal *m, enum lmq_sync 
 		rc = txn_room(&t, MOVE_BYTES / 4);
 	if (rc == 0)
 		rc = move_all(m, count);
+	if (rc == 0)
+		rc = ballast_take(&t, m->bytes + m->bytes / 16);
 	if (rc != 0) {
 		txn_abort(&t);
 		return rc;

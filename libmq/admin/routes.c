@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+enum { ROUTE_BYTES = 4096 };	/* of the store, for a new one */
+
 static int no_memory(lmq_store *s)
 {
 	return fail(s, LMQ_ENOMEM, "%s: out of memory", s->path);
@@ -247,6 +249,8 @@ int lmq_route_add(lmq_store *s, struct lmq_route *route, bool *added)
 	if (rc != 0)
 		return rc;
 	rc = add_within(&t, &r, added);
+	if (rc == 0 && *added)
+		rc = ballast_take(&t, ROUTE_BYTES);
 	if (rc == 0 && *added)
 		rc = txn_commit(&t, LMQ_SYNC_FULL);
 	else

@@ -26,5 +26,8 @@ uint64_t hash_end(struct hash_state *h);
 /* ---- clock.c --------------------------------------------------------------------------------- */
 
 int64_t clock_monotonic(void);
+int64_t clock_boot(void);	/* since the machine was started, sleep included; nobody can set it */
+/* Which boot that is counted from; differs in another time namespace, which has an offset. 0: not known. */
+uint32_t boot_number(void);
 
 #endif

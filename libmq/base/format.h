@@ -85,7 +85,8 @@
 #include <stdint.h>
 
 enum {
-	FORMAT_VERSION = 3,
+	FORMAT_VERSION = 4,
+	FORMAT_FLOORS = 3,	/* the first that has table F */
 	FORMAT_OLDEST = 2,	/* read too, and made the present one by whoever opens it for writing */
 	BLOCK_VERSION = 1,
 	BLOCK_MAX = 4080,	/* bytes of a value that fits one overflow page of 4 KiB */
@@ -339,9 +340,11 @@ struct run_record {		/* R */
 	struct run_history history;
 	uint16_t error_size;
 	char owner[RUN_OWNER_MAX + 1];	/* LEASED */
+	uint32_t boot;		/* LEASED: while it is this boot of the machine (boot_number()), */
+	int64_t steady;		/* it also lasts until this time of CLOCK_BOOTTIME; boot 0: only due counts */
 	char error[RUN_ERROR_MAX];
 };
-enum { RUN_RECORD_MAX = 8 + 3 + 8 + 8 + 5 * 5 + 2 * 10 + 1 + 2 * 5 + 1 + RUN_OWNER_MAX + 2 + RUN_ERROR_MAX + 4 };
+enum { RUN_RECORD_MAX = 8 + 3 + 8 + 8 + HISTORY_MAX + 1 + RUN_OWNER_MAX + 2 + RUN_ERROR_MAX + 4 + 8 + 4 };
 
 struct id_record {		/* I */
 	uint64_t offset;

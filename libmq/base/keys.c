@@ -89,18 +89,17 @@ struct key key_route(uint32_t number)
 	return k;
 }
 
-struct key key_run(uint32_t space, uint64_t first)
-{
-	struct key k = key_begin('R');
-	key_add(&k, space, 4);
-	key_add(&k, first, 8);
-	return k;
-}
-
 static struct key key_space(char table, uint32_t space)
 {
 	struct key k = key_begin(table);
 	key_add(&k, space, 4);
+	return k;
+}
+
+struct key key_run(uint32_t space, uint64_t first)
+{
+	struct key k = key_space('R', space);
+	key_add(&k, first, 8);
 	return k;
 }
 
@@ -171,26 +170,28 @@ struct key key_resume(uint32_t id, const char *name)
 	return k;
 }
 
+static struct key key_blob(char table, uint64_t blob)
+{
+	struct key k = key_begin(table);
+	key_add(&k, blob, 8);
+	return k;
+}
+
 struct key key_chunk(uint64_t blob, uint32_t part)
 {
-	struct key k = key_begin('B');
-	key_add(&k, blob, 8);
+	struct key k = key_blob('B', blob);
 	key_add(&k, part, 4);
 	return k;
 }
 
 struct key key_shared(uint64_t blob)
 {
-	struct key k = key_begin('V');
-	key_add(&k, blob, 8);
-	return k;
+	return key_blob('V', blob);
 }
 
 struct key key_staging(uint64_t blob)
 {
-	struct key k = key_begin('T');
-	key_add(&k, blob, 8);
-	return k;
+	return key_blob('T', blob);
 }
 
 struct key key_sweep(char kind, uint64_t number)

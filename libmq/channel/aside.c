@@ -3,39 +3,67 @@
  * What may not be delivered now, or not any more, is moved aside by whoever looks for messages: there is nobody
  * else. Each call is one bounded transaction that looks at everything again; if another process was faster, it
  * finds nothing to do. A kill in between leaves the rest for the next who looks.
+ *
+ * On a full disk nothing could be received without it: so it is tried again with the ballast (ballast.c), and then a
+ * much smaller step is made, which needs no more than that.
  */
 #include "channel.h"
 
-enum { STEP_RUNS = 1024, STEP_MESSAGES = 4096, STEP_BYTES = 4 << 20 };
+#include <limits.h>
 
-int aside_end(struct txn *t, struct queue *q, int rc, uint64_t *missed)
+enum { STEP_RUNS = 1024, STEP_MESSAGES = 4096, STEP_BYTES = 4 << 20 };
+enum { NEED_RUNS = 8, NEED_BYTES = 16 << 10 };	/* with the ballast's room */
+
+/* Burials come after the queue's own records. LMQ_END: the channel is gone. */
+static int once(const struct aside *a, uint64_t *missed)
 {
-	if (rc != 0) {
-		txn_abort(t);
-		return rc == LMQ_END ? 0 : rc;	/* the channel is gone: the next look says so */
-	}
-	rc = txn_commit(t, LMQ_SYNC_RELAXED);
-	*missed += rc == 0 ? q->missed : 0;
+	struct burial b = { .batch.count = 0 };
+	struct queue q;
+	struct txn t;
+	int rc = txn_begin(a->store, &t);
+	if (rc != 0)
+		return rc;
+	rc = queue_load(&t, a->id, a->lane, a->group, &q);
+	if (rc == 0 && (rc = a->change(&q, &b, a->what)) == LMQ_END)
+		rc = 0;
+	if (rc == 0)
+		rc = queue_store(&q);
+	if (rc == 0)
+		rc = burial_commit(&b, &q);
+	burial_free(&b);
+	if (rc == 0)
+		rc = txn_commit(&t, LMQ_SYNC_RELAXED);
+	else
+		txn_abort(&t);
+	*missed += rc == 0 ? q.missed : 0;
 	return rc;
 }
 
-/* Burials come after the queue's own records. */
-static int finish(struct txn *t, struct queue *q, struct burial *b, int rc, uint64_t *missed)
+int aside(const struct aside *a, uint64_t *missed)
 {
-	if (rc == 0)
-		rc = queue_store(q);
-	if (rc == 0)
-		rc = burial_commit(b, q);
-	burial_free(b);
-	return aside_end(t, q, rc, missed);
+	int rc = once(a, missed);
+	return rc == LMQ_ENOSPC && ballast_drop(a->store) ? once(a, missed) : rc;
+}
+
+/* The next look says that the channel is gone. */
+static int aside_there(const struct aside *a, uint64_t *missed)
+{
+	int rc = aside(a, missed);
+	return rc == LMQ_END ? 0 : rc;
+}
+
+static bool enough(const struct queue *q, const struct burial *b)
+{
+	return burial_full(b) || (q->t->in_need && b->batch.size >= NEED_BYTES);
 }
 
 /* About as many messages as one transaction may bury. */
 static uint64_t step(const struct queue *q)
 {
 	uint64_t count = q->head.end - q->position.settled, size = count ? q->head.bytes / count + 1 : 1;
-	uint64_t n = STEP_BYTES / size + 1;
-	return n < STEP_MESSAGES ? n : STEP_MESSAGES;
+	uint64_t n = (q->t->in_need ? NEED_BYTES : STEP_BYTES) / size + 1;
+	uint64_t most = q->t->in_need ? NEED_RUNS : STEP_MESSAGES;
+	return n < most ? n : most;
 }
 
 /* The end of [first, end), or of a first part of it. */
@@ -58,14 +86,19 @@ static int first_due(struct queue *q, int64_t now, uint64_t *first)
 	return rc == 0 && due > now ? LMQ_END : rc;
 }
 
-/* The run of which the first message is due. A lease that ran out was an attempt, counted when it began. */
-static int promote(struct queue *q, struct burial *b, uint64_t first)
+/*
+ * The run of which the first message is due. A lease that ran out was an attempt, counted when it began; one that goes
+ * on is due later than now.
+ */
+static int promote(struct queue *q, struct burial *b, uint64_t first, int64_t now)
 {
 	struct lmq_verdict v = { .outcome = LMQ_RETRY, .reason = LMQ_TIMEOUT, .exit_status = -1 };
 	struct run_record r;
 	int rc = group_carve(q->t, &q->position, first, first + step(q), &r);
 	if (rc == LMQ_END)
 		return fail_damaged(q->t->store, "an index of messages");
+	if (rc == 0 && term_goes_on(q->t->store, &r, now))
+		return run_put(q->t, &q->position, &r);
 	if (rc == 0 && r.state == RUN_LEASED)
 		return queue_failed(q, b, &r, &v);
 	r.state = RUN_READY;
@@ -73,39 +106,45 @@ static int promote(struct queue *q, struct burial *b, uint64_t first)
 	return rc == 0 ? queue_put(q, &r) : rc;
 }
 
+static int promote_due(struct queue *q, struct burial *b, void *what)
+{
+	int64_t now = lmq_now();
+	uint64_t first;
+	int rc = 0;
+	(void)what;
+	for (unsigned left = q->t->in_need ? NEED_RUNS : STEP_RUNS; rc == 0 && left > 0 && !enough(q, b); left--) {
+		rc = first_due(q, now, &first);
+		if (rc == 0)
+			rc = promote(q, b, first, now);
+	}
+	return rc;
+}
+
 int aside_due(lmq_store *s, uint32_t id, uint16_t lane, const char *group, uint64_t *missed)
 {
-	struct burial b = { .batch.count = 0 };
-	struct queue q;
-	struct txn t;
-	uint64_t first;
-	int64_t now = lmq_now();
-	int rc = txn_begin(s, &t);
-	if (rc != 0)
-		return rc;
-	rc = queue_load(&t, id, lane, group, &q);
-	if (rc != 0)
-		return finish(&t, &q, &b, rc, missed);
-	for (unsigned i = 0; rc == 0 && i < STEP_RUNS && !burial_full(&b); i++) {
-		rc = first_due(&q, now, &first);
-		if (rc == 0)
-			rc = promote(&q, &b, first);
-	}
-	return finish(&t, &q, &b, rc == LMQ_END ? 0 : rc, missed);
+	return aside_there(&(struct aside){ s, id, lane, group, promote_due, NULL }, missed);
 }
 
 /* ---- crashes ------------------------------------------------------------------------------- */
 
-static int crashed(struct queue *q, struct burial *b, struct run *part, uint32_t attempt)
+struct crash {
+	struct run part;
+	uint32_t attempt;
+	uint64_t left;		/* up to here it has been counted */
+};
+
+static int crashed(struct queue *q, struct burial *b, void *what)
 {
 	struct lmq_verdict v = { .outcome = LMQ_RETRY, .reason = LMQ_CRASHED, .exit_status = -1 };
+	struct crash *c = what;
 	struct run_record r;
 	int rc = 0;
-	while (part->first < part->end && !burial_full(b) &&
-			(rc = queue_unsettled(q, part->first, step_end(q, part->first, part->end), &r)) == 0) {
-		part->first = r.end;
-		if (r.state == RUN_READY && r.history.attempts < attempt) {
-			r.history.attempts = attempt;
+	c->left = c->part.first;
+	for (unsigned left = q->t->in_need ? NEED_RUNS : UINT_MAX; left > 0 && c->left < c->part.end && !enough(q, b) &&
+			(rc = queue_unsettled(q, c->left, step_end(q, c->left, c->part.end), &r)) == 0; left--) {
+		c->left = r.end;
+		if (r.state == RUN_READY && r.history.attempts < c->attempt) {
+			r.history.attempts = c->attempt;
 			if (r.history.first_time == 0)
 				r.history.first_time = lmq_now();
 			rc = queue_failed(q, b, &r, &v);
@@ -115,27 +154,21 @@ static int crashed(struct queue *q, struct burial *b, struct run *part, uint32_t
 		if (rc != 0)
 			break;
 	}
-	if (rc != LMQ_END)
-		return rc;
-	part->first = step_end(q, part->first, part->end);
-	return 0;
+	if (rc == LMQ_END)
+		c->left = step_end(q, c->left, c->part.end);
+	return rc;
 }
 
 int aside_crashed(lmq_store *s, uint32_t id, uint16_t lane, const char *group, struct run *part, uint32_t attempt,
 	uint64_t *missed)
 {
-	struct burial b = { .batch.count = 0 };
-	struct queue q;
-	struct txn t;
-	int rc = txn_begin(s, &t);
-	if (rc != 0)
-		return rc;
-	rc = queue_load(&t, id, lane, group, &q);
-	if (rc == LMQ_END)
-		part->first = part->end;
+	struct crash c = { .part = *part, .attempt = attempt };
+	int rc = aside(&(struct aside){ s, id, lane, group, crashed, &c }, missed);
 	if (rc == 0)
-		rc = crashed(&q, &b, part, attempt);
-	return finish(&t, &q, &b, rc, missed);
+		part->first = c.left;
+	else if (rc == LMQ_END)
+		part->first = part->end;
+	return rc == LMQ_END ? 0 : rc;
 }
 
 /* ---- expiry -------------------------------------------------------------------------------- */
@@ -154,30 +187,41 @@ static int expire(struct queue *q, struct burial *b, struct run_record *r)
 	return queue_leave(q, r, COUNT_EXPIRED, false);
 }
 
+struct parts {
+	const struct run *list;
+	size_t count;
+};
+
+static int expire_part(struct queue *q, struct burial *b, const struct run *part)
+{
+	uint64_t at = part->first;
+	struct run_record r;
+	int rc = 0;
+	while (at < part->end && !enough(q, b) &&
+			(rc = queue_unsettled(q, at, step_end(q, at, part->end), &r)) == 0) {
+		at = r.end;
+		rc = r.state == RUN_READY ? expire(q, b, &r) : queue_put(q, &r);
+		if (rc != 0)
+			break;
+	}
+	return rc == LMQ_END ? 0 : rc;
+}
+
+static int expire_parts(struct queue *q, struct burial *b, void *what)
+{
+	const struct parts *p = what;
+	size_t most = q->t->in_need && p->count > NEED_RUNS ? NEED_RUNS : p->count;
+	int rc = 0;
+	for (size_t i = 0; rc == 0 && i < most && !enough(q, b); i++)
+		rc = expire_part(q, b, &p->list[i]);
+	return rc;
+}
+
 int aside_expired(lmq_store *s, uint32_t id, uint16_t lane, const char *group, const struct run *parts, size_t count,
 	uint64_t *missed)
 {
-	struct burial b = { .batch.count = 0 };
-	struct queue q;
-	struct txn t;
-	int rc = txn_begin(s, &t);
-	if (rc != 0)
-		return rc;
-	rc = queue_load(&t, id, lane, group, &q);
-	for (size_t i = 0; rc == 0 && i < count && !burial_full(&b); i++) {
-		uint64_t at = parts[i].first;
-		struct run_record r;
-		while (at < parts[i].end && !burial_full(&b) &&
-				(rc = queue_unsettled(&q, at, step_end(&q, at, parts[i].end), &r)) == 0) {
-			at = r.end;
-			rc = r.state == RUN_READY ? expire(&q, &b, &r) : queue_put(&q, &r);
-			if (rc != 0)
-				break;
-		}
-		if (rc == LMQ_END)
-			rc = 0;
-	}
-	return finish(&t, &q, &b, rc, missed);
+	struct parts p = { parts, count };
+	return aside_there(&(struct aside){ s, id, lane, group, expire_parts, &p }, missed);
 }
 
 /* ---- what is not there any more ------------------------------------------------------------ */
@@ -198,18 +242,20 @@ static int settle_missing(struct queue *q, const struct run *part, unsigned *run
 	return rc == LMQ_END ? 0 : rc;
 }
 
+static int settle_parts(struct queue *q, struct burial *b, void *what)
+{
+	const struct parts *p = what;
+	unsigned runs = q->t->in_need ? NEED_RUNS : STEP_RUNS;
+	int rc = 0;
+	(void)b;
+	for (size_t i = 0; rc == 0 && i < p->count; i++)
+		rc = settle_missing(q, &p->list[i], &runs);
+	return rc;
+}
+
 int aside_missing(lmq_store *s, uint32_t id, uint16_t lane, const char *group, const struct run *parts, size_t count,
 	uint64_t *missed)
 {
-	struct burial b = { .batch.count = 0 };
-	unsigned runs = STEP_RUNS;
-	struct queue q;
-	struct txn t;
-	int rc = txn_begin(s, &t);
-	if (rc != 0)
-		return rc;
-	rc = queue_load(&t, id, lane, group, &q);
-	for (size_t i = 0; rc == 0 && i < count; i++)
-		rc = settle_missing(&q, &parts[i], &runs);
-	return finish(&t, &q, &b, rc, missed);
+	struct parts p = { parts, count };
+	return aside_there(&(struct aside){ s, id, lane, group, settle_parts, &p }, missed);
 }

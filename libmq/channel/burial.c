@@ -186,7 +186,7 @@ int queue_failed(struct queue *q, struct burial *b, struct run_record *r, struct
 	r->history.exit_status = v->exit_status;
 	r->history.signal = v->signal;
 	keep_error(r, v->error);
-	r->owner[0] = '\0';
+	term_end(r);
 	v->result = v->outcome;
 	if ((v->outcome == LMQ_BURY || ended(&r->history) >= most) && can_bury(q)) {
 		v->result = LMQ_BURY;

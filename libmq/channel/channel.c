@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { CHANNEL_BYTES = 8192 };	/* of the store, for a new one */
+
 const char *lmq_kind_name(enum lmq_kind kind)
 {
 	static const char *const names[] = { "channel", "queue", "topic", "stream", "group" };
@@ -36,6 +38,14 @@ static int check_new_name(lmq_store *s, const char *name)
 	int rc = check_name(s, name);
 	if (rc == 0 && lmq_name_reserved(name))
 		return fail(s, LMQ_EINVAL, "%s: names that begin with '_' or end in '.dead' are reserved", name);
+	return rc;
+}
+
+static int check_new(lmq_store *s, const char *name, enum lmq_kind kind)
+{
+	int rc = check_new_name(s, name);
+	if (rc == 0 && (kind < LMQ_QUEUE || kind > LMQ_STREAM))
+		return fail(s, LMQ_EINVAL, "%s: a new channel is a queue, a topic or a stream", name);
 	return rc;
 }
 
@@ -114,7 +124,7 @@ static int put_new_channel(struct txn *t, const char *name, const struct channel
 	if (store.next_id >= SPACE_MAX)
 		return fail(t->store, LMQ_EFULL, "%s: the store has used up its channel numbers", t->store->path);
 	*id = group.space = store.next_id++;
-	rc = txn_room(t, 8192);
+	rc = txn_room(t, CHANNEL_BYTES);
 	if (rc == 0)
 		rc = put_store_record(t, &store);
 	if (rc == 0)
@@ -160,7 +170,7 @@ int lmq_channel_make(lmq_store *s, const char *name, enum lmq_kind kind, const c
 	*created = rc == LMQ_END;
 	if (rc == LMQ_END && kind == LMQ_ANY)
 		rc = fail(s, LMQ_ENOENT, "%s: no such channel", name);
-	else if (rc == LMQ_END && (rc = check_new_name(s, name)) == 0)
+	else if (rc == LMQ_END && (rc = check_new(s, name, kind)) == 0)
 		r = new_record(name, kind);
 	else if (rc == 0 && kind != LMQ_ANY && r.kind != kind)
 		rc = wrong_kind(s, name, r.kind, kind);
@@ -175,6 +185,8 @@ int lmq_channel_make(lmq_store *s, const char *name, enum lmq_kind kind, const c
 	}
 	if (rc == 0)
 		rc = change_check(s, &r);
+	if (rc == 0 && *created)
+		rc = ballast_take(&t, CHANNEL_BYTES);
 	if (rc == 0)
 		rc = *created ? put_new_channel(&t, name, &r, &id) : put_channel_record(&t, id, &r);
 	if (changed_count)
@@ -201,14 +213,14 @@ static int create_missing(lmq_store *s, const char *name, enum lmq_kind kind, ui
 {
 	struct store_record store;
 	struct txn t;
-	int rc = check_new_name(s, name);
+	int rc = check_new(s, name, kind);
 	if (rc == 0)
 		rc = txn_begin(s, &t);
 	if (rc != 0)
 		return rc;
 	rc = find_channel(s, t.mdb, name, id, r);
 	*created = rc == LMQ_END;
-	if (*created && (rc = get_store_record(s, t.mdb, &store)) == 0) {
+	if (*created && (rc = ballast_take(&t, CHANNEL_BYTES)) == 0 && (rc = get_store_record(s, t.mdb, &store)) == 0) {
 		*r = new_record(name, kind);
 		rc = store.create ? put_new_channel(&t, name, r, id) :
 			fail(s, LMQ_ENOENT, "%s: no such %s, and the store has create=no", name, lmq_kind_name(kind));

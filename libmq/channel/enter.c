@@ -11,6 +11,7 @@
 #include "enter.h"
 
 enum { STEP_MESSAGES = 1000, STEP_BYTES = 4 << 20 };
+enum { NEED_MESSAGES = 8 };	/* on a full disk */
 
 struct entry {			/* how one message enters */
 	uint8_t priority;
@@ -114,14 +115,14 @@ static int find_next(struct queue *q, struct found *list, size_t *count, uint64_
 	struct decoded parts;
 	struct snapshot view;
 	struct log_cursor c;
-	size_t bytes = 0;
+	size_t bytes = 0, most = q->t->in_need ? NEED_MESSAGES : STEP_MESSAGES;
 	int rc = log_cursor_within(q->t, q->id, q->lane, &q->head, &view, &c);
 	*count = 0;
 	*end = q->position.next;
 	if (rc == 0)
 		rc = get_store_record(q->t->store, q->t->mdb, &store);
 	log_seek(&c, q->position.next);
-	while (rc == 0 && *count < STEP_MESSAGES && bytes < STEP_BYTES) {
+	while (rc == 0 && *count < most && bytes < STEP_BYTES) {
 		struct record record;
 		struct lmq_message m;
 		struct blob blob;
@@ -176,12 +177,13 @@ int enter_again(struct queue *q, uint64_t offset, struct lmq_bytes key)
 	return rc == 0 ? queue_put(q, &r) : rc;
 }
 
-static int enter_some(struct queue *q)
+static int enter_some(struct queue *q, struct burial *b, void *what)
 {
 	struct found list[STEP_MESSAGES];
 	uint64_t end;
 	size_t count;
 	int rc;
+	(void)b, (void)what;
 	if (limit_of(&q->rules, LIMIT_ORDER_KEY) != 1 || q->position.state[RUN_BLOCKED] >= BLOCKED_MAX)
 		return 0;
 	/* What could not be clipped, as somebody has it or it was too much, is left behind as a run for later. */
@@ -193,15 +195,6 @@ static int enter_some(struct queue *q)
 
 int enter_more(lmq_store *s, uint32_t id, uint16_t lane, const char *group, uint64_t *missed)
 {
-	struct queue q;
-	struct txn t;
-	int rc = txn_begin(s, &t);
-	if (rc != 0)
-		return rc;
-	rc = queue_load(&t, id, lane, group, &q);
-	if (rc == 0)
-		rc = enter_some(&q);
-	if (rc == 0)
-		rc = queue_store(&q);
-	return aside_end(&t, &q, rc, missed);
+	int rc = aside(&(struct aside){ s, id, lane, group, enter_some, NULL }, missed);
+	return rc == LMQ_END ? 0 : rc;
 }

@@ -40,7 +40,9 @@ static int catch_up_step(lmq_store *s, uint32_t id, uint16_t lane)
 	int rc = txn_begin(s, &t);
 	if (rc != 0)
 		return rc;
-	rc = get_channel_record(s, t.mdb, id, &r);
+	rc = ballast_take(&t, STEP_KEYED * sizeof(struct key));
+	if (rc == 0)
+		rc = get_channel_record(s, t.mdb, id, &r);
 	if (rc == 0)
 		rc = get_head(s, t.mdb, id, lane, &head);
 	if (rc == 0)

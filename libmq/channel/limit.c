@@ -134,6 +134,27 @@ static uint64_t excess(const struct queue *q)
 	return messages > most ? messages - most : 1;
 }
 
+/* The first of the run that nobody has, no more than are too many; *from is where to go on. LMQ_END. */
+static int hold_excess(struct queue *q, const struct run_record *r, uint64_t *from, struct run *held)
+{
+	uint64_t wrap = (r->first | UINT32_MAX) + 1, most = excess(q);
+	struct run part;
+	int rc;
+	*from = r->end;
+	if (r->state == RUN_LEASED)
+		return LMQ_END;
+	if (wrap < r->end)
+		*from = wrap;
+	rc = lease_free(q->t->store, q->position.space, r->first, *from, &part);
+	if (rc != 0)
+		return rc;
+	if (part.end - part.first > most)
+		part.end = part.first + most;
+	*from = part.end;
+	/* Somebody may be faster. */
+	return txn_hold(q->t, q->position.space, part.first, part.end, held);
+}
+
 static int push_out(struct queue *q, struct burial *b, struct run_record *r)
 {
 	struct lmq_verdict v = { .outcome = LMQ_BURY, .reason = LMQ_OVERFLOW, .exit_status = -1 };
@@ -151,19 +172,14 @@ int limit_push_out(struct queue *q)
 	if (!pushes_out(&q->record))
 		return 0;
 	while (rc == 0 && over(q) && (rc = group_first(q->t, &q->position, q->head.end, from, &r)) == 0) {
-		uint64_t end = r.end - r.first > excess(q) ? r.first + excess(q) : r.end;
 		struct run held;
-		from = r.end;
-		if (r.state == RUN_LEASED)
-			continue;
-		rc = txn_hold(q->t, q->position.space, r.first, end, &held);
+		rc = hold_excess(q, &r, &from, &held);
 		if (rc == LMQ_END) {
 			rc = 0;
 			continue;
 		}
 		if (rc != 0)
 			break;
-		from = held.end;
 		rc = group_carve(q->t, &q->position, held.first, held.end, &r);
 		if (rc == 0)
 			rc = push_out(q, &b, &r);

@@ -91,8 +91,17 @@ bool message_expired(const struct lmq_message *m, uint64_t channel_ttl, int64_t 
 
 /* ---- aside.c: what may not be delivered is moved aside --------------------------------------- */
 
-/* Ends such a transaction, rc being what came of it so far. *missed grows by what the queue found missing. */
-int aside_end(struct txn *t, struct queue *q, int rc, uint64_t *missed);
+struct aside {			/* a change of a position, in a bounded transaction of its own */
+	lmq_store *store;
+	uint32_t id;
+	uint16_t lane;
+	const char *group;
+	/* May be called twice; little is to be done where t->in_need. LMQ_END is none of its failures. */
+	int (*change)(struct queue *q, struct burial *b, void *what);
+	void *what;
+};
+/* *missed grows by what the queue found missing. LMQ_END: the channel is gone. */
+int aside(const struct aside *a, uint64_t *missed);
 /* Runs whose time has come, in a bounded transaction of its own. */
 int aside_due(lmq_store *s, uint32_t id, uint16_t lane, const char *group, uint64_t *missed);
 /* Messages that the caller holds and whose last consumer died at that attempt; *part becomes what is left to do. */

@@ -289,18 +289,16 @@ int retain_apply(struct txn *t, uint32_t id, uint16_t lane, const struct channel
 static int retain_lane(struct txn *t, uint32_t id, uint16_t lane, const struct channel_record *r, uint64_t *dropped,
 	bool *changed)
 {
-	struct head_record head;
-	uint64_t first, bytes;
+	struct head_record head, before;
 	int rc = get_head(t->store, t->mdb, id, lane, &head);
 	if (rc != 0)
 		return rc;
-	first = head.first;
-	bytes = head.bytes;
+	before = head;
 	rc = retain_apply(t, id, lane, r, &head);
-	*dropped = head.first - first;
+	*dropped = head.first - before.first;
 	/* Blocks of what was dropped before may be left. */
-	*changed = head.first != first || head.bytes != bytes;
-	return rc == 0 ? put_head(t, id, lane, &head) : rc;
+	*changed = head.first != before.first || head.bytes != before.bytes;
+	return rc == 0 && (*changed || head.holes != before.holes) ? put_head(t, id, lane, &head) : rc;
 }
 
 int retain_rest(struct txn *t, uint32_t id)
@@ -314,7 +312,7 @@ int retain_rest(struct txn *t, uint32_t id)
 	return rc == 0 && !changed ? LMQ_END : rc;
 }
 
-int lmq_channel_retain(lmq_channel *c, uint64_t *at, uint64_t *dropped, bool *more)
+static int retain_once(lmq_channel *c, uint64_t *at, uint64_t *dropped, bool *more)
 {
 	uint16_t lane = *at < c->lanes ? (uint16_t)*at : 0;
 	struct channel_record r;
@@ -339,4 +337,10 @@ int lmq_channel_retain(lmq_channel *c, uint64_t *at, uint64_t *dropped, bool *mo
 	*at = changed ? lane : (uint64_t)lane + 1;
 	*more = *at < c->lanes;
 	return 0;
+}
+
+int lmq_channel_retain(lmq_channel *c, uint64_t *at, uint64_t *dropped, bool *more)
+{
+	int rc = retain_once(c, at, dropped, more);
+	return rc == LMQ_ENOSPC && ballast_drop(c->store) ? retain_once(c, at, dropped, more) : rc;
 }

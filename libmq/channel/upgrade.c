@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What a store of the format before lacks. Its records are read as they are (format.h), and each is written in the
- * present form when it changes. Only table F has to be made: retention must know what groups of topics need before it
- * drops anything. The store's record keeps the old version until that is done, in the first transaction that asks.
+ * What a store of an older format lacks. Its records are read as they are (format.h), and each is written in the
+ * present form when it changes. Only table F has to be made, of a store of format 2: retention must know what groups of
+ * topics need before it drops anything. The store's record keeps the old version until the first transaction that asks
+ * for it.
  */
 #include "channel.h"
 
@@ -51,7 +52,7 @@ int upgrade_floors(struct txn *t)
 	if (rc != 0 || store.version >= FORMAT_VERSION)
 		return rc;
 	/* Numbers of channels and spaces are drawn from one sequence, so these are few. */
-	for (uint32_t id = 1; rc == 0 && id < store.next_id; id++) {
+	for (uint32_t id = 1; rc == 0 && store.version < FORMAT_FLOORS && id < store.next_id; id++) {
 		rc = get_channel_record(t->store, t->mdb, id, &r);
 		if (rc == 0 && r.kind == LMQ_TOPIC)
 			rc = floors_of(t, id);

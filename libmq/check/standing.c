@@ -92,10 +92,10 @@ static void compare_counts(struct standing *p)
 static int check_floor(struct standing *p)
 {
 	struct key k = key_floor(p->o->id, p->lane, p->g.floor, p->g.space);
-	bool topic = p->o->record.kind == LMQ_TOPIC, made = p->a->store.version >= FORMAT_VERSION;
+	bool topic = p->o->record.kind == LMQ_TOPIC, made = p->a->store.version >= FORMAT_FLOORS;
 	MDB_val v;
 	int rc;
-	/* A store of the format before has no floors until its first writer makes them. Of a queue it says nothing. */
+	/* A store of an older format has no floors until its first writer makes them. Of a queue it says nothing. */
 	if (p->o->record.kind == LMQ_QUEUE || (p->g.floor == UINT64_MAX && (!topic || !made)))
 		return 0;
 	if (!topic) {

@@ -146,4 +146,17 @@ int chain_put(struct txn *t, uint32_t space, uint64_t hash, uint64_t offset);
 int chain_delete(struct txn *t, uint32_t space, uint64_t hash, uint64_t offset);
 int chain_first(struct txn *t, uint32_t space, uint64_t hash, uint64_t *offset);	/* LMQ_END */
 
+/* ---- term.c: how long a lease lasts ---------------------------------------------------------- */
+
+struct term {
+	int64_t due;		/* by the wall clock */
+	uint32_t boot;		/* as in a run */
+	int64_t steady;
+};
+struct term term_from(lmq_store *s, int64_t now, int64_t duration);
+void term_begin(struct run_record *r, const struct term *t);	/* the run becomes leased */
+/* Its time is over by the wall clock; whether it lasts all the same. Then its due is another one, behind now. */
+bool term_goes_on(lmq_store *s, struct run_record *r, int64_t now);
+void term_end(struct run_record *r);	/* of a run that is leased no more */
+
 #endif

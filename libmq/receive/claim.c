@@ -23,80 +23,7 @@
 
 enum { RUNS_MAX = 4096, BARREN_MAX = 100 };
 
-/*
- * Whether the newest commit is not in the snapshot although nobody is committing: its writer was killed after the
- * meta page and before it told LMDB's lock region. The next writer's recovery makes it seen.
- */
-static bool behind(const lmq_receiver *r)
-{
-	lmq_store *s = r->queue->store;
-	MDB_envinfo info;
-	off_t start, end;
-	return mdb_env_info(s->env, &info) == 0 && info.me_last_txnid > mdb_txn_id(r->snapshot.mdb) &&
-		!range_taken(s->control_fd, WRITER_LOCK, 1, &start, &end);
-}
-
-int claim_fresh(lmq_receiver *r)
-{
-	struct txn t;
-	int rc;
-	snapshot_pause(&r->snapshot);
-	rc = snapshot_begin(&r->snapshot);
-	if (rc != 0 || !behind(r))
-		return rc;
-	snapshot_drop(&r->snapshot);
-	rc = txn_begin(r->queue->store, &t);
-	if (rc == 0)
-		txn_abort(&t);
-	return rc == 0 ? snapshot_begin(&r->snapshot) : rc;
-}
-
-/* What holds for the whole channel, or group. */
-static int look_rules(lmq_receiver *r)
-{
-	struct channel_record record, rules;
-	lmq_store *s = r->queue->store;
-	int rc;
-	if (r->ruled == r->snapshot.serial)
-		return 0;
-	rc = channel_record(r->queue, r->snapshot.mdb, &record);
-	if (rc != 0)
-		return rc;
-	r->ttl = limit_of(&record, LIMIT_TTL);
-	if (r->group_name[0]) {
-		rc = get_settings(s, r->snapshot.mdb, r->queue->id, &record, r->group_name, &rules);
-		r->ordered = rc == 0 && limit_of(&rules, LIMIT_ORDER_KEY) == 1;
-	}
-	if (rc == 0)
-		r->ruled = r->snapshot.serial;
-	return rc;
-}
-
-int claim_look(lmq_receiver *r, struct lane *l)
-{
-	uint32_t space = l->group.space;
-	uint64_t barrier = UINT64_MAX;
-	struct group_record found;
-	int rc = log_refresh(&l->cursor);
-	receiver_turn(r, l);
-	if (rc == 0)
-		rc = look_rules(r);
-	if (rc == 0)
-		rc = get_group(r->queue->store, r->snapshot.mdb, r->queue->id, lane_number(r, l), r->group_name,
-			&found);
-	/* Removed and made anew it is another group, whose locks are others: it never becomes ours. */
-	if (rc == LMQ_END || (rc == 0 && space != 0 && space != found.space))
-		return receiver_gone(r);
-	if (rc == 0)
-		l->group = found;
-	if (rc == 0 && r->lane_count > 1)
-		rc = sift_barrier(r, l, &barrier);
-	l->end = r->ordered ? l->group.next : l->cursor.head.end;
-	if (l->end > barrier)
-		l->end = barrier;
-	r->checked = 0;
-	return rc;
-}
+/* ---- taking ------------------------------------------------------------------------------- */
 
 static int runs_add(lmq_receiver *r, const struct claimed *c)
 {
@@ -116,8 +43,6 @@ static int runs_add(lmq_receiver *r, const struct claimed *c)
 	r->runs[r->run_count++] = *c;
 	return 0;
 }
-
-/* ---- taking ------------------------------------------------------------------------------- */
 
 static bool full(const lmq_receiver *r)
 {
@@ -280,9 +205,9 @@ static int verify(lmq_receiver *r, struct lane *l, size_t *kept)
 
 int claim_look_again(lmq_receiver *r, struct lane *l, size_t *count)
 {
-	int rc = claim_fresh(r);
+	int rc = view_fresh(r);
 	if (rc == 0)
-		rc = claim_look(r, l);
+		rc = view_lane(r, l);
 	return rc == 0 ? verify(r, l, count) : rc;
 }
 
@@ -318,9 +243,9 @@ static int take_entered(lmq_receiver *r, struct lane *l, size_t max, size_t *tak
 		snapshot_pause(&r->snapshot);
 		rc = enter_more(r->queue->store, r->queue->id, lane_number(r, l), r->group_name, &r->missed);
 		if (rc == 0)
-			rc = claim_fresh(r);
+			rc = view_fresh(r);
 		if (rc == 0)
-			rc = claim_look(r, l);
+			rc = view_lane(r, l);
 		if (rc == 0)
 			rc = take(r, l, max, taken);
 	}
@@ -339,7 +264,7 @@ static int barren(lmq_receiver *r)
 
 static int claim(lmq_receiver *r, struct lane *l, size_t max_messages, size_t max_bytes, size_t *count)
 {
-	int late, rc = claim_look(r, l);
+	int late, rc = view_lane(r, l);
 	size_t taken = 0, max = rc == 0 ? limit_bytes(l, max_messages, max_bytes) : 0;
 	*count = 0;
 	if (rc != 0)
@@ -348,8 +273,8 @@ static int claim(lmq_receiver *r, struct lane *l, size_t max_messages, size_t ma
 	late = sift_missed(r, l);
 	if (late == 0)
 		late = sift_due(r, l);
-	if (!r->snapshot.active && (rc = claim_fresh(r)) == 0)
-		rc = claim_look(r, l);
+	if (!r->snapshot.active && (rc = view_fresh(r)) == 0)
+		rc = view_lane(r, l);
 	if (rc == 0)
 		rc = r->ordered ? take_entered(r, l, max, &taken) : take(r, l, max, &taken);
 	if (rc == 0 && taken == 0)
@@ -368,7 +293,7 @@ static int claim(lmq_receiver *r, struct lane *l, size_t max_messages, size_t ma
 /* From the lanes in turn, beginning behind that of the last claim. LMQ_END; 0 with *count 0: to be tried again. */
 static int claim_any(lmq_receiver *r, size_t max_messages, size_t max_bytes, size_t *count)
 {
-	int late = LMQ_END, rc = claim_fresh(r);
+	int late = LMQ_END, rc = view_fresh(r);
 	for (uint16_t k = 1; rc == 0 && k <= r->lane_count; k++) {
 		uint16_t lane = (uint16_t)((r->turn + k) % r->lane_count);
 		if (!r->lanes[lane].owned || r->lanes[lane].leaving)
@@ -381,7 +306,7 @@ static int claim_any(lmq_receiver *r, size_t max_messages, size_t max_bytes, siz
 		if (rc == LMQ_EGONE)
 			return rc;
 		late = rc == LMQ_END ? late : rc;
-		rc = r->lane_count == 1 || r->snapshot.active ? 0 : claim_fresh(r);
+		rc = r->lane_count == 1 || r->snapshot.active ? 0 : view_fresh(r);
 		if (r->run_count > r->fresh)
 			give_up(r);
 	}

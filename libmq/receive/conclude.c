@@ -264,7 +264,7 @@ int lmq_receiver_conclude(lmq_receiver *r, struct lmq_verdict *v, size_t count, 
 
 /* ---- leases -------------------------------------------------------------------------------- */
 
-static int lease_run(lmq_receiver *r, struct queue *q, struct claimed *c, int64_t now, int64_t deadline)
+static int lease_run(lmq_receiver *r, struct queue *q, struct claimed *c, int64_t now, const struct term *term)
 {
 	uint64_t at = c->first;
 	struct run_record run;
@@ -278,8 +278,7 @@ static int lease_run(lmq_receiver *r, struct queue *q, struct claimed *c, int64_
 				break;
 			continue;
 		}
-		run.state = RUN_LEASED;
-		run.due = deadline;
+		term_begin(&run, term);
 		run.history.attempts++;
 		if (run.history.first_time == 0)
 			run.history.first_time = now;
@@ -296,15 +295,16 @@ static int lease_run(lmq_receiver *r, struct queue *q, struct claimed *c, int64_
 static int lease_all(lmq_receiver *r, struct txn *t, int64_t duration, uint64_t *missed)
 {
 	struct queue q;
-	int64_t now = lmq_now(), deadline;
+	struct term term;
+	int64_t now = lmq_now();
 	int rc = load(r, t, r->runs[r->fresh].lane, &q);
 	if (rc != 0)
 		return rc;
 	if (duration <= 0)
 		duration = (int64_t)limit_of(&q.rules, LIMIT_LEASE);
-	deadline = duration < INT64_MAX - now ? now + duration : INT64_MAX;
+	term = term_from(r->queue->store, now, duration);
 	for (size_t i = r->fresh; rc == 0 && i < r->run_count; i++)
-		rc = lease_run(r, &q, &r->runs[i], now, deadline);
+		rc = lease_run(r, &q, &r->runs[i], now, &term);
 	*missed += rc == 0 ? q.missed : 0;
 	return rc == 0 ? queue_store(&q) : rc;
 }

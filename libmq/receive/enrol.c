@@ -54,6 +54,8 @@ static int make_all(struct txn *t, lmq_channel *c, const char *group, const uint
 		rc = fail(c->store, LMQ_EFULL, "%s: the store has used up its channel numbers", c->store->path);
 	if (rc == 0)
 		rc = txn_room(t, (size_t)4096 * c->lanes);
+	if (rc == 0)
+		rc = ballast_take(t, (size_t)4096 * c->lanes);
 	for (uint16_t lane = 0; rc == 0 && lane < c->lanes; lane++)
 		rc = make_lane(t, c, lane, group, offsets[lane], store.next_id++);
 	return rc == 0 ? put_store_record(t, &store) : rc;

@@ -261,7 +261,7 @@ static int remove_lane(struct txn *t, lmq_channel *c, const char *group, uint16_
 	return rc == 0 ? put_value(t, &sweep, value, number_put(0, 0, &sweep, value)) : rc;
 }
 
-int lmq_group_remove(lmq_channel *c, const char *group)
+static int remove_once(lmq_channel *c, const char *group)
 {
 	struct key settings = key_settings(c->id, group);
 	struct channel_record r;
@@ -281,4 +281,10 @@ int lmq_group_remove(lmq_channel *c, const char *group)
 		return txn_commit(&t, LMQ_SYNC_FULL);
 	txn_abort(&t);
 	return rc;
+}
+
+int lmq_group_remove(lmq_channel *c, const char *group)
+{
+	int rc = remove_once(c, group);
+	return rc == LMQ_ENOSPC && ballast_drop(c->store) ? remove_once(c, group) : rc;
 }

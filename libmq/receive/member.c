@@ -34,9 +34,9 @@ int member_join(lmq_receiver *r)
 	int rc = 0;
 	if (r->joined)
 		return 0;
-	rc = claim_fresh(r);
+	rc = view_fresh(r);
 	for (uint16_t i = 0; rc == 0 && i < r->lane_count; i++)
-		rc = claim_look(r, &r->lanes[i]);
+		rc = view_lane(r, &r->lanes[i]);
 	if (rc != 0)
 		return rc;
 	r->joined = true;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A receiver, as its parts see it: sharing partitions (member.c), taking (claim.c), setting aside what may not be
- * handed out (sift.c), handing out (receiver.c), what is in its hands (hand.c), settling (conclude.c), moving (move.c);
- * and what a watch wants to know of it.
+ * A receiver, as its parts see it: sharing partitions (member.c), seeing (view.c), taking (claim.c), setting aside what
+ * may not be handed out (sift.c), handing out (receiver.c), what is in its hands (hand.c), settling (conclude.c), moving
+ * (move.c); and what a watch wants to know of it.
  */
 #ifndef RECEIVER_H
 #define RECEIVER_H
@@ -117,9 +117,11 @@ void member_leave(lmq_receiver *r);	/* the descriptor is closed next */
 /* Sets members and owner of groups of the channel. */
 void member_list(lmq_channel *c, struct lmq_group_info *list, size_t count);
 
+/* ---- view.c */
+int view_fresh(lmq_receiver *r);	/* a new snapshot */
+int view_lane(lmq_receiver *r, struct lane *l);	/* what it shows of the lane, and the rules of the whole */
+
 /* ---- claim.c */
-int claim_fresh(lmq_receiver *r);	/* a new snapshot */
-int claim_look(lmq_receiver *r, struct lane *l);	/* the lane, as the snapshot shows it */
 /* Looks again, and keeps of what was locked last what is still ready; how many. */
 int claim_look_again(lmq_receiver *r, struct lane *l, size_t *count);
 

@@ -6,7 +6,7 @@
  */
 #include "receiver.h"
 
-enum { STEP_RUNS = 1024 };
+enum { STEP_RUNS = 1024, NEED_RUNS = 16 };
 
 /* The offset that is meant. */
 static int target(struct queue *q, enum lmq_seek how, int64_t value, uint64_t floor, uint64_t *to)
@@ -80,7 +80,7 @@ static int step_up(struct queue *q)
 /* A bounded part of the way. LMQ_END: it has arrived. */
 static int move_step(struct queue *q, uint64_t to)
 {
-	int budget = STEP_RUNS, rc = 0;
+	int budget = q->t->in_need ? NEED_RUNS : STEP_RUNS, rc = 0;
 	for (; rc == 0 && budget > 0; budget--)
 		rc = step_down(q, to);
 	if (rc != LMQ_END)
@@ -135,29 +135,36 @@ static int move_begin(lmq_channel *c, const char *group, uint16_t lane, enum lmq
 	return rc;
 }
 
-static int move_lane(lmq_channel *c, const char *group, uint16_t lane, uint64_t to)
+static int move_on(lmq_channel *c, const char *group, uint16_t lane, uint64_t to, bool *there)
 {
 	struct queue q;
 	struct txn t;
+	int rc = txn_begin(c->store, &t);
+	if (rc != 0)
+		return rc;
+	rc = load(&t, c, group, lane, &q);
+	if (rc == 0)
+		rc = move_step(&q, to);
+	*there = rc == LMQ_END;
+	if (rc == 0 || *there) {
+		recount(&q.position);
+		rc = queue_store(&q);
+	}
+	txn_wake(&t, c->id);
+	if (rc == 0)
+		return txn_commit(&t, LMQ_SYNC_FULL);
+	txn_abort(&t);
+	return rc;
+}
+
+static int move_lane(lmq_channel *c, const char *group, uint16_t lane, uint64_t to)
+{
 	bool there = false;
 	int rc = 0;
 	while (rc == 0 && !there) {
-		rc = txn_begin(c->store, &t);
-		if (rc != 0)
-			return rc;
-		rc = load(&t, c, group, lane, &q);
-		if (rc == 0)
-			rc = move_step(&q, to);
-		there = rc == LMQ_END;
-		if (rc == 0 || there) {
-			recount(&q.position);
-			rc = queue_store(&q);
-		}
-		txn_wake(&t, c->id);
-		if (rc == 0)
-			rc = txn_commit(&t, LMQ_SYNC_FULL);
-		else
-			txn_abort(&t);
+		rc = move_on(c, group, lane, to, &there);
+		if (rc == LMQ_ENOSPC && ballast_drop(c->store))
+			rc = move_on(c, group, lane, to, &there);
 	}
 	return rc;
 }

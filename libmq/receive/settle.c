@@ -83,25 +83,31 @@ static const char *why_over(const struct run_record *r, const struct lmq_lease *
 	return NULL;
 }
 
-/* *why: NULL where the lease holds. */
-static int why_lost(struct queue *q, const struct run_record *r, const struct lmq_lease *l, const char **why)
+/* The lease ran out. Of the run stays the first part that nobody has, or that somebody has: the rest is put back. */
+static int hold_part(struct queue *q, struct run_record *r, const char **why)
 {
+	struct run_record rest = *r;
 	struct run held;
-	int rc;
-	*why = why_over(r, l);
-	if (*why || r->state == RUN_LEASED)
-		return 0;
-	rc = txn_hold(q->t, q->position.space, r->first, r->end, &held);
-	if (rc == LMQ_END || (rc == 0 && (held.first != r->first || held.end != r->end)))
+	int rc = txn_hold(q->t, q->position.space, r->first, r->end, &held);
+	if (rc != 0 || held.first > r->first)
 		*why = "the message was delivered again";
-	return rc == LMQ_END ? 0 : rc;
+	if (rc != 0)
+		return rc == LMQ_END ? 0 : rc;
+	r->end = rest.first = *why ? held.first : held.end;
+	return rest.first < rest.end ? queue_put(q, &rest) : 0;
+}
+
+/* *why: NULL where the lease holds, for what is left of the run then. */
+static int why_lost(struct queue *q, struct run_record *r, const struct lmq_lease *l, const char **why)
+{
+	*why = why_over(r, l);
+	return *why || r->state == RUN_LEASED ? 0 : hold_part(q, r, why);
 }
 
 static int extend(struct queue *q, struct run_record *r, const struct lmq_lease *l)
 {
-	int64_t now = lmq_now();
-	r->state = RUN_LEASED;
-	r->due = l->delay < INT64_MAX - now ? now + (l->delay > 0 ? l->delay : 0) : INT64_MAX;
+	struct term term = term_from(q->t->store, lmq_now(), l->delay);
+	term_begin(r, &term);
 	return queue_put(q, r);
 }
 
@@ -109,7 +115,7 @@ static int give_back(struct queue *q, struct run_record *r)
 {
 	r->state = RUN_READY;
 	r->due = 0;
-	r->owner[0] = '\0';
+	term_end(r);
 	r->history.attempts--;
 	r->history.returned++;
 	r->history.reason = LMQ_REASON_NONE;

@@ -51,9 +51,9 @@ int sift_missed(lmq_receiver *r, struct lane *l)
 		rc = aside_missing(r->queue->store, r->queue->id, lane_number(r, l), r->group_name, NULL, 0,
 			&r->missed);
 		if (rc == 0)
-			rc = claim_fresh(r);
+			rc = view_fresh(r);
 		if (rc == 0)
-			rc = claim_look(r, l);
+			rc = view_lane(r, l);
 		if (rc != 0)
 			break;
 	}
@@ -81,12 +81,10 @@ int sift_due(lmq_receiver *r, struct lane *l)
 			return 0;
 		snapshot_pause(&r->snapshot);
 		rc = aside_due(s, r->queue->id, lane_number(r, l), r->group_name, &r->missed);
-		if (rc == LMQ_ENOSPC && ballast_drop(s))
-			rc = aside_due(s, r->queue->id, lane_number(r, l), r->group_name, &r->missed);
 		if (rc == 0)
-			rc = claim_fresh(r);
+			rc = view_fresh(r);
 		if (rc == 0)
-			rc = claim_look(r, l);
+			rc = view_lane(r, l);
 	} while (rc == 0);
 	return rc;
 }
@@ -211,7 +209,7 @@ static int search(lmq_receiver *r, struct lane *l, const struct claimed *c, stru
 	return rc == LMQ_END ? 0 : rc;
 }
 
-static int set_aside_once(lmq_receiver *r, struct lane *l, const struct sieve *v)
+static int set_aside(lmq_receiver *r, struct lane *l, const struct sieve *v)
 {
 	lmq_store *s = r->queue->store;
 	uint32_t id = r->queue->id;
@@ -223,12 +221,6 @@ static int set_aside_once(lmq_receiver *r, struct lane *l, const struct sieve *v
 	if (rc == 0 && v->expired_count > 0)
 		rc = aside_expired(s, id, lane, r->group_name, v->expired, v->expired_count, &r->missed);
 	return rc;
-}
-
-static int set_aside(lmq_receiver *r, struct lane *l, const struct sieve *v)
-{
-	int rc = set_aside_once(r, l, v);
-	return rc == LMQ_ENOSPC && ballast_drop(r->queue->store) ? set_aside_once(r, l, v) : rc;
 }
 
 /* What cannot be set aside, on a full disk, must not keep the others from being had. */

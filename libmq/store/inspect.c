@@ -11,6 +11,7 @@
  * Commits write the two meta pages in turn, even numbers the first, odd ones the second. So their numbers are always
  * neighbours; where they are not, LMDB would take the older state for the newer one, without a word.
  */
+#include "meta.h"
 #include "store.h"
 
 #include <errno.h>
@@ -21,21 +22,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-struct meta_page {		/* as LMDB writes it, in the byte order of the machine */
-	uint64_t number;
-	uint16_t pad, flags, lower, upper;
-	uint32_t magic, version;
-	uint64_t address, map_size;
-	struct {
-		uint32_t page_size;	/* in the first one only */
-		uint16_t flags, depth;
-		uint64_t branch_pages, leaf_pages, overflow_pages, entries, root;
-	} tree[2];
-	uint64_t last_page, transaction;
-};
-
-enum { META_FLAG = 8, META_MAGIC = 0xBEEFC0DE, META_VERSION = 1, SPARE_PAGES = 256, DEPTH_MAX = 32,
-	READ_TRIES = 100 };
+enum { SPARE_PAGES = 256, DEPTH_MAX = 32, READ_TRIES = 100 };
 
 /* LMDB's list of free pages has numbers as keys, our table has no flags; an empty tree has no root. */
 static bool tree_sound(const struct meta_page *m, int i, uint64_t pages)
@@ -59,7 +46,7 @@ static bool meta_sound(const struct meta_page *m, uint64_t file_size)
 	pages = file_size / page;
 	if (!tree_sound(m, 0, pages) || !tree_sound(m, 1, pages))
 		return false;
-	return m->last_page >= 1 && m->last_page < pages + SPARE_PAGES;
+	return m->last >= 1 && m->last < pages + SPARE_PAGES;
 }
 
 static bool are_neighbours(const struct meta_page m[2])
@@ -113,11 +100,11 @@ static int inspect_metas(lmq_store *s, int fd)
 	if (m[1].magic != m[0].magic || m[1].version != m[0].version || !(m[1].flags & META_FLAG) ||
 			m[1].tree[0].page_size != page)
 		return fail_damaged(s, "data.mdb has no valid meta page");
-	if (newest->last_page + 1 > size / page + SPARE_PAGES)
+	if (newest->last + 1 > size / page + SPARE_PAGES)
 		return fail_damaged(s, "data.mdb is cut short");
 	if (!meta_sound(newest, size))
 		return fail_damaged(s, "data.mdb has no valid meta page");
-	needed = (newest->last_page + 1) * page;
+	needed = (newest->last + 1) * page;
 	/* Not ftruncate: another process may have made the file longer since its size was read. */
 	if (size < needed && !s->read_only)
 		(void)!fallocate(fd, 0, (off_t)size, (off_t)(needed - size));

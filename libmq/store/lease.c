@@ -92,6 +92,11 @@ bool lease_taken(lmq_store *s, uint32_t space, uint64_t offset)
 
 void lease_give(int fd, uint32_t space, const struct run *r)
 {
-	if (r->end > r->first)
-		range_unlock(fd, lease_address(space, r->first), (off_t)(r->end - r->first));
+	uint64_t first = r->first;
+	/* Taken in two parts they may have become one run. */
+	while (first < r->end) {
+		uint64_t wrap = (first | UINT32_MAX) + 1, until = r->end < wrap ? r->end : wrap;
+		range_unlock(fd, lease_address(space, first), (off_t)(until - first));
+		first = until;
+	}
 }

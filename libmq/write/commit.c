@@ -131,6 +131,29 @@ static int commit_once(lmq_writer *w, bool *due)
 	return rc;
 }
 
+/* A lot that is empty may be of a channel that was closed. */
+static bool is_used(const lmq_writer *w, const struct lot *l)
+{
+	return l->batch.count > 0 || (w->open && l == w->target);
+}
+
+bool writer_clear(lmq_writer *w)
+{
+	struct error full = w->store->error;
+	int rc = 0;
+	for (size_t i = 0; rc == 0 && i < w->lot_count; i++) {
+		uint64_t at = 0, dropped;
+		bool more = is_used(w, &w->lots[i]);
+		while (rc == 0 && more)
+			rc = lmq_channel_retain(w->lots[i].channel, &at, &dropped, &more);
+	}
+	if (rc == 0)
+		rc = sweep_all(w->store);
+	if (rc != 0)
+		w->store->error = full;
+	return rc == 0;
+}
+
 /* Whether a channel that a route leads to is full, which takes all of a batch or nothing, but may take less. */
 static bool routed_full(const lmq_writer *w, int rc)
 {
@@ -189,8 +212,8 @@ int lmq_writer_commit(lmq_writer *w)
 	if (w->expects && w->expectation.by_key && (rc = index_keys(w)) != 0)
 		return rc;
 	rc = commit_once(w, &due);
-	/* A full store may be full of what was removed already; a full queue is not. */
-	if (rc == LMQ_EFULL && !w->store->queue_full && sweep_all(w->store) == 0)
+	/* A full store or disk may be full of what nobody keeps; a full queue is not. */
+	if ((rc == LMQ_ENOSPC || (rc == LMQ_EFULL && !w->store->queue_full)) && writer_clear(w))
 		rc = commit_once(w, &due);
 	if (routed_full(w, rc))
 		rc = commit_fewer(w, &due);

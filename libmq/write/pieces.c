@@ -80,14 +80,13 @@ int lmq_writer_begin(lmq_writer *w, lmq_channel *c, const struct lmq_message *m)
 
 static int stage_store(lmq_writer *w)
 {
-	int rc = 0;
-	if (w->owner < 0)
-		rc = lease_open(w->store, &w->owner);
-	if (rc == 0 && w->body.number == 0)
+	int rc = w->owner < 0 ? lease_open(w->store, &w->owner) : 0;
+	if (rc != 0)
+		return rc;
+	if (w->body.number == 0)
 		sweep_aside(w->store);	/* what killed writers of large bodies left */
-	if (rc == 0)
-		rc = blob_append(w->store, w->owner, &w->body.number, &w->parts, w->stage, w->staged);
-	if (rc == LMQ_EFULL && sweep_all(w->store) == 0)
+	rc = blob_append(w->store, w->owner, &w->body.number, &w->parts, w->stage, w->staged);
+	if ((rc == LMQ_EFULL || rc == LMQ_ENOSPC) && writer_clear(w))
 		rc = blob_append(w->store, w->owner, &w->body.number, &w->parts, w->stage, w->staged);
 	if (rc == 0)
 		w->staged = 0;

@@ -2,7 +2,8 @@
 /* JSON envelopes: what is a message is written as an envelope that is the same message, but for when it may be delivered. */
 #include "fuzz.h"
 
-#include "cmd.h"
+#include "input.h"
+#include "output.h"
 
 struct work {
 	char *text;

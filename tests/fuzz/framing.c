@@ -5,7 +5,7 @@
  */
 #include "fuzz.h"
 
-#include "cmd.h"
+#include "input.h"
 
 #include <unistd.h>
 

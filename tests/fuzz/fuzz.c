@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "fuzz.h"
 
-#include "cmd.h"
+#include "output.h"
 
 #include <setjmp.h>
 #include <stdio.h>

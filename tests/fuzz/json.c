@@ -5,7 +5,8 @@
  */
 #include "fuzz.h"
 
-#include "cmd.h"
+#include "input.h"
+#include "output.h"
 
 struct work {
 	const char *data;

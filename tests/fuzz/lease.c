@@ -2,7 +2,7 @@
 /* Names of leases: what is read is printed and read as the same; the numbers fit. */
 #include "fuzz.h"
 
-#include "cmd.h"
+#include "output.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -5,6 +5,7 @@
 #include "fuzz.h"
 
 #include "cmd.h"
+#include "delivery.h"
 
 struct work {
 	unsigned kind;

@@ -3,6 +3,7 @@
 #include "fuzz.h"
 
 #include "cmd.h"
+#include "output.h"
 
 static struct position *list;
 static size_t count;

@@ -3,6 +3,7 @@
 #include "fuzz.h"
 
 #include "cmd.h"
+#include "output.h"
 
 struct work {
 	const char *text;
