@@ -18,10 +18,15 @@ teardown_file() {
 
 # crash PROGRAM [WORD]...: in an empty directory of its own.
 crash() {
-	local program=$1 place
+	local program=$1 place options=()
 	shift
+	while [[ ${1-} == -* ]]; do
+		options+=("$1" "$2")
+		shift 2
+	done
 	place=$(mktemp -d "$FAST/XXXXXX")
-	env -u MQ_STORE ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" timeout 60 "$BUILD/tests/crash/$program" "$place" "$@"
+	env -u MQ_STORE ASAN_OPTIONS="${ASAN_OPTIONS-}:detect_leaks=0" timeout 60 "$BUILD/tests/crash/$program" "${options[@]}" \
+		"$place" "$@"
 }
 
 # finds WORDS PROGRAM [WORD]...: the mistake that it makes itself, and says how to see it again.

@@ -8,22 +8,16 @@
  *
  * The deliberate fault: whoever adds does not look for the ballast first.
  */
+#include "disk/brim.h"
 #include "people/company.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, DISK = 4 << 20, FIRST = 60, SENDS = 4000 };
+enum { FIRST = 60, SENDS = 4000 };
 enum { TIGHTEST = 28, LOOSEST = 44 };	/* pages left, so that the last of them go to this or that */
 
-static char disk[4100], store[4200], filler[4200];
 static const char *name;
 static struct turn dropped, sent;
 static bool unguarded, asks;
@@ -52,44 +46,15 @@ int __wrap_ballast_drop(lmq_store *s)
 	return rc;
 }
 
-/* ---- the disk --------------------------------------------------------------------------------------- */
-
-static void fill(unsigned pages)
-{
-	struct statvfs fs;
-	int fd = open(filler, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	need(fd >= 0 && fstatvfs(fd, &fs) == 0 && fs.f_bsize == PAGE && fs.f_blocks <= DISK / PAGE, "%s: %s", filler,
-		strerror(errno));
-	if (fs.f_bavail > pages)
-		need(posix_fallocate(fd, 0, (off_t)(fs.f_bavail - pages) * PAGE) == 0, "%s cannot be filled", filler);
-	close(fd);
-}
-
 /* ---- what is done there ------------------------------------------------------------------------------ */
-
-static int put_some(struct desk *d, unsigned count, unsigned size)
-{
-	static char body[4096];
-	struct lmq_message m = LMQ_MESSAGE_INIT;
-	int rc = 0;
-	m.body = (struct lmq_bytes){ memset(body, 'x', sizeof body), size };
-	m.ttl = short_lived;
-	for (unsigned i = 0; rc == 0 && i < count; i++)
-		rc = lmq_writer_add(d->writer, d->queue, &m);
-	if (rc == 0)
-		rc = lmq_writer_commit(d->writer);
-	if (rc != 0)
-		lmq_writer_discard(d->writer);
-	return rc;
-}
 
 static int send_first(void *argument)
 {
 	struct desk d;
-	int rc = desk_open(&d, store, LMQ_CREATE, 0);
+	int rc = desk_open(&d, brim_store, LMQ_CREATE, 0);
 	(void)argument;
 	for (int i = 0; rc == 0 && i < FIRST; i++) {
-		rc = put_some(&d, i == 0 ? 2 : 5, 3000);
+		rc = brim_put(&d, i == 0 ? 2 : 5, 3000, short_lived);
 		short_lived = 0;
 	}
 	desk_close(&d);
@@ -99,10 +64,10 @@ static int send_first(void *argument)
 static int send_until_full(void *argument)
 {
 	struct desk d;
-	int rc = desk_open(&d, store, 0, 0);
+	int rc = desk_open(&d, brim_store, 0, 0);
 	(void)argument;
 	for (int i = 0; rc == 0 && i < SENDS; i++)
-		rc = put_some(&d, 1, 200);
+		rc = brim_put(&d, 1, 200, short_lived);
 	desk_close(&d);
 	return rc == LMQ_ENOSPC ? 0 : rc;
 }
@@ -118,10 +83,10 @@ static int send_when_dropped(void *argument)
 static int send_batches(void *argument)
 {
 	struct desk d;
-	int rc = desk_open(&d, store, 0, 0);
+	int rc = desk_open(&d, brim_store, 0, 0);
 	(void)argument;
 	for (unsigned count = 400; rc == 0 && count > 0; count--)
-		if ((rc = put_some(&d, count, 3000)) == LMQ_ENOSPC)
+		if ((rc = brim_put(&d, count, 3000, short_lived)) == LMQ_ENOSPC)
 			rc = 0;
 	desk_close(&d);
 	return rc;
@@ -133,7 +98,7 @@ static int send_large(void *argument)
 	static char part[100000];
 	struct lmq_message m = LMQ_MESSAGE_INIT;
 	struct desk d;
-	int rc = desk_open(&d, store, 0, 0);
+	int rc = desk_open(&d, brim_store, 0, 0);
 	(void)argument;
 	for (int i = 0; i < 20 && (rc == 0 || rc == LMQ_ENOSPC); i++) {
 		rc = lmq_writer_begin(d.writer, d.queue, &m);
@@ -190,7 +155,7 @@ static int receive(void *argument)
 	lmq_receiver *r = NULL;
 	struct desk d;
 	size_t count = 0;
-	int rc = desk_open(&d, store, 0, 0);
+	int rc = desk_open(&d, brim_store, 0, 0);
 	if (rc == 0)
 		rc = lmq_receiver_open(d.queue, NULL, &r);
 	for (unsigned n = 0; rc == 0 && (o->count == 0 || n < o->count); n += (unsigned)count) {
@@ -258,7 +223,7 @@ static void unusable(void)
 static int remove_jobs(void *argument)
 {
 	lmq_store *s;
-	int rc = lmq_store_open(store, NULL, &s);
+	int rc = lmq_store_open(brim_store, NULL, &s);
 	(void)argument;
 	if (rc == 0)
 		rc = lmq_channel_remove(s, "jobs");
@@ -269,10 +234,10 @@ static int remove_jobs(void *argument)
 static int send_again(void *argument)
 {
 	struct desk d;
-	int rc = desk_open(&d, store, LMQ_CREATE, 0);
+	int rc = desk_open(&d, brim_store, LMQ_CREATE, 0);
 	(void)argument;
 	if (rc == 0)
-		rc = put_some(&d, 1, 200);
+		rc = brim_put(&d, 1, 200, short_lived);
 	need(rc == 0, "%s: there is room, and sending ends with %d", name, rc);
 	desk_close(&d);
 	return rc;
@@ -282,7 +247,7 @@ static int send_again(void *argument)
 static void removed(void)
 {
 	run(receive, PLAIN, 3);
-	fill(0);
+	brim_fill(0);
 	run(remove_jobs, PLAIN, 0);
 	run(send_again, PLAIN, 0);
 }
@@ -329,31 +294,29 @@ static void one(size_t i, unsigned slack)
 	name = cases[i].name;
 	trial_state = slack;
 	short_lived = cases[i].run == expired;
-	need(mount("none", disk, "tmpfs", 0, "size=4m,mode=0700") == 0, "%s: mount: %s", disk, strerror(errno));
+	brim_mount(name);
 	run(send_first, PLAIN, 0);
 	if (cases[i].held) {
-		holder = invite_reader(store);
-		fill(slack);
+		holder = invite_reader(brim_store);
+		brim_fill(slack);
 	}
 	run(send_until_full, PLAIN, 0);
 	cases[i].run();
 	send_away(holder, name);
-	need(umount2(disk, MNT_DETACH) == 0, "%s: umount: %s", disk, strerror(errno));
+	brim_away(name);
 }
 
 int main(int argc, char **argv)
 {
 	struct trial t = trial_begin(argc, argv);
+	const char *why;
 	unsigned done = 0;
 	unguarded = trial_word(&t, "unguarded");
-	snprintf(disk, sizeof disk, "%s/small", t.place);
-	snprintf(store, sizeof store, "%s/store", disk);
-	snprintf(filler, sizeof filler, "%s/filler", disk);
 	turn_init(&dropped);
 	turn_init(&sent);
-	need(mkdir(disk, 0700) == 0 || errno == EEXIST, "%s: %s", disk, strerror(errno));
-	if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
-		printf("skipped: no filesystem can be mounted here\n");
+	why = brim_begin(&t);
+	if (why) {
+		printf("skipped: %s\n", why);
 		return 0;
 	}
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

@@ -12,6 +12,7 @@
  *
  * The deliberate fault: an input/output error is believed.
  */
+#include "disk/brim.h"
 #include "people/company.h"
 
 #include <errno.h>
@@ -123,28 +124,13 @@ int posix_fallocate(int fd, off_t at, off_t size)
 
 /* ---- what is done ----------------------------------------------------------------------------------- */
 
-static int put(struct desk *d)
-{
-	static char body[3000];
-	struct lmq_message m = LMQ_MESSAGE_INIT;
-	int rc = 0;
-	m.body = (struct lmq_bytes){ body, sizeof body };
-	for (int i = 0; rc == 0 && i < 5; i++)
-		rc = lmq_writer_add(d->writer, d->queue, &m);
-	if (rc == 0)
-		rc = lmq_writer_commit(d->writer);
-	if (rc != 0)
-		lmq_writer_discard(d->writer);
-	return rc;
-}
-
 static int send_first(void *argument)
 {
 	struct desk d;
 	int rc = desk_open(&d, store, LMQ_CREATE, 0);
 	(void)argument;
 	for (int i = 0; rc == 0 && i < FIRST; i++)
-		rc = put(&d);
+		rc = brim_put(&d, 5, 3000, 0);
 	desk_close(&d);
 	return rc;
 }
@@ -155,7 +141,7 @@ static int send_until_full(void *argument)
 	int rc = desk_open(&d, store, 0, 0);
 	(void)argument;
 	for (int i = 0; rc == 0 && i < SENDS; i++)
-		rc = put(&d);
+		rc = brim_put(&d, 5, 3000, 0);
 	need(rc == LMQ_ENOSPC && strstr(lmq_error(d.store), "quota"), "%s: sending ends with %d: %s", name, rc, lmq_error(d.store));
 	desk_close(&d);
 	return 0;
@@ -167,7 +153,7 @@ static int send_in_vain(void *argument)
 	int rc = desk_open(&d, store, 0, 0);
 	failure = *(enum failure *)argument;
 	if (rc == 0)
-		rc = put(&d);
+		rc = brim_put(&d, 5, 3000, 0);
 	failure = NONE;
 	need(rc == LMQ_EIO, "%s: sending ends with %d: %s", name, rc, lmq_error(d.store));
 	desk_close(&d);
