@@ -8,13 +8,10 @@
 load helpers
 
 setup_file() {
-	local root build
-	root=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
-	build=$(cd "${BUILD:-$root/build}" && pwd)
-	export DAMAGE=$BATS_FILE_TMPDIR/damage
+	build_damage; export ENTRY=$BATS_FILE_TMPDIR/entry
 	# shellcheck disable=SC2086 # flags are words
-	${CC:-cc} -std=gnu11 -Wall -Wextra -O1 -g -D_GNU_SOURCE ${TEST_CFLAGS-} -I "$root/libmq" -o "$DAMAGE" \
-		"$root/tests/damage.c" "$build/libmq.a" -llmdb ${TEST_LDFLAGS-}
+	${CC:-cc} -std=gnu11 -Wall -Wextra -D_GNU_SOURCE ${TEST_CFLAGS-} -I "$BATS_TEST_DIRNAME/../libmq" -o "$ENTRY" \
+		"$BATS_TEST_DIRNAME/entry.c" "${BUILD:-$BATS_TEST_DIRNAME/../build}/libmq.a" -llmdb ${TEST_LDFLAGS-}
 }
 
 # A queue with every state of a message, a queue in order of keys, a topic with groups and a route, streams with partitions,
@@ -78,8 +75,8 @@ told() {
 	export MQ_STORE=$1
 	mq-ls -o json
 	mq-ls -v -o plain | wc -l
-	mq-route -o plain
-	mq-check -o json -C book
+	mq-route -o plain || (($? == 1))
+	mq-check -o json -C book || (($? == 66))
 	mq-ls -o json | jq -r '.name + " " + .kind' | while read -r name kind; do
 		echo "$name"
 		mq-make "$name"
@@ -173,6 +170,156 @@ told() {
 		(told ./saved) | diff before -
 		must mq-check ./saved
 	done
+}
+
+# entry STORE WHAT BYTE: damages the file (tests/entry.c).
+entry() { "$ENTRY" "$@"; }
+
+@test "a run of leased messages whose record or key is damaged: all of them are still there" {
+	mq-make -q --queue jobs >made
+	seq 60 | mq-send -q jobs
+	mq-recv -n 20 jobs >taken
+	mq-recv -n 15 -l 1h jobs >taken
+	mq-recv -n 10 jobs >taken
+	must mq-check --compact
+	cp -a store whole
+	for byte in 4 8 12 100 104; do
+		rm -rf store saved && cp -a whole store
+		entry store R "$byte"
+		must_fail 2 mq-check --repair=saved
+		must mq-check ./saved
+		(($(mq-ls -s ./saved -o json jobs | jq .messages) == 30))
+	done
+}
+
+@test "an ordered queue whose runs are lost says that they come back without order" {
+	mq-make -q --queue ordered order=key >made
+	for i in $(seq 12); do
+		echo "{\"key\":\"k$((i % 3))\",\"body\":\"$i\"}"
+	done | mq-send -q -j ordered
+	mq-recv -n 2 ordered >taken
+	must mq-check --compact
+	entry store R 100
+	entry store Q 100
+	entry store K 100
+	must_fail 2 mq-check --repair=saved
+	grep -q '^mq-check: ordered: .*: they are delivered again, not in the order of their keys$' "$err"
+	must mq-check ./saved
+	(($(mq-recv -s ./saved -e ordered | wc -l) >= 10))
+}
+
+@test "no offset is given again although nothing is left that tells of it" {
+	mq-make -q --queue jobs >made
+	seq 500 | mq-send -q jobs
+	mq-recv -e jobs >taken
+	must mq-check --compact
+	entry store G 100
+	entry store H 100
+	must_fail 2 mq-check --repair=saved
+	grep -q '^mq-check: jobs: where it ended is lost: the next message gets offset 4294967296$' "$err"
+	must mq-check ./saved
+	must mq-send -s ./saved --print-position jobs more
+	grep -qx 'jobs:4294967296' "$out"
+}
+
+@test "where the end of a stream is lost, its max-messages does not drop what was saved" {
+	mq-make -q --stream log max-messages=1000 >made
+	seq -f 'line %g' 900 | mq-pub -q log
+	must mq-check --compact
+	entry store H 100
+	spoil store 'line 900'
+	must_fail 2 mq-check --repair=saved
+	grep -q '^mq-check: log: its max-messages was taken away' "$err"
+	saved=$(mq-replay -s ./saved log | wc -l)
+	((saved > 300))
+	must mq-pub -s ./saved -q log more
+	(($(mq-replay -s ./saved log | wc -l) == saved + 1))
+	must mq-check ./saved
+}
+
+@test "a lost block of a compacted stream whose key is damaged is not taken for one that compaction dropped" {
+	mq-make -q --stream state max-per-key=1 >made
+	for round in 1 2; do
+		for i in $(seq 400); do
+			echo "{\"key\":\"k$i\",\"body\":\"$round-$i\"}"
+		done | mq-pub -q -j state
+	done
+	must mq-check --compact
+	before=$(mq-replay state | wc -l)
+	entry store L 14
+	must_fail 2 mq-check --repair=saved
+	read -r first end < <(sed -n 's/^mq-check: state: messages \([0-9]*\) to \([0-9]*\) are lost$/\1 \2/p' "$err")
+	((end - first + 1 + $(mq-replay -s ./saved state | wc -l) >= before))
+	must mq-check ./saved
+}
+
+@test "routes, properties, settings of groups, ids and loads that are lost are told of" {
+	filled
+	printf 'a\nb\n' | mq-send -q --resume=load plain
+	must mq-check --compact
+	for table in U E I N P; do
+		entry store $table 100
+	done
+	must_fail 2 mq-check --repair=saved
+	grep -q '^mq-check: log: its properties are lost: it is a stream' "$err"
+	grep -q '^mq-check: store: routes may be lost' "$err"
+	grep -q '^mq-check: store: settings of groups may be lost' "$err"
+	grep -q '^mq-check: store: ids may be lost' "$err"
+	grep -q '^mq-check: store: how far loads with a name' "$err"
+	must mq-check ./saved
+}
+
+@test "a meta page and the root of the newest state gone: what the last commits stored is there" {
+	filled
+	mq-send -q plain last
+	cp -a store whole
+	for page in 0 1; do
+		rm -rf store saved && cp -a whole store
+		entry store root 0
+		dd if=/dev/zero of=store/data.mdb bs=4096 count=1 seek=$page conv=notrunc 2>/dev/null
+		mq-check --repair=saved >said 2>&1 || (($? == 2))
+		must mq-check ./saved
+		mq-peek -s ./saved plain >there
+		grep -qx last there
+		(($(wc -l <there) >= 281))
+	done
+}
+
+@test "a store of a format before is saved as one of this format" {
+	for version in 2 3; do
+		rm -rf old s saved
+		tar -xzf "$ROOT/tests/data/store-format-$version.tgz"
+		mv s old
+		cp -a old kept
+		must mq-check -s ./old --repair=saved
+		[[ ! -s $err ]]
+		must mq-check ./saved
+		diff -r old kept
+		told ./old >before
+		told ./saved | diff before -
+		rm -rf kept
+	done
+}
+
+@test "a store of a newer format is refused" {
+	seq 5 | mq-send -q jobs
+	must mq-check --compact
+	entry store newer 0
+	refuses 78 'newer format' mq-check --repair=saved
+	[[ ! -e saved ]]
+}
+
+@test "a full disk: no store is left, and the next attempt succeeds" {
+	need_root
+	head -c 3000000 /dev/urandom | base64 | mq-send -q jobs
+	mkdir small
+	mount -t tmpfs -o size=1m none small 2>/dev/null || skip "nothing can be mounted here"
+	mounts+=("$PWD/small")
+	must_fail 74 mq-check --repair=small/saved
+	[[ ! -e small/saved ]]
+	mount -o remount,size=64m small
+	must mq-check --repair=small/saved
+	must mq-check -s ./small/saved
 }
 
 @test "a store that is in use, one of which nothing is left, and a directory that is not empty are refused" {

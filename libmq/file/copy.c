@@ -30,9 +30,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { STEP = 1 << 20, FLUSH = 16 << 20, ATTEMPTS = 200 };	/* bytes; snapshots */
@@ -47,18 +44,9 @@ static bool is_kept(struct job *j)
 
 /* ---- failures ----------------------------------------------------------------------------- */
 
-/* LMDB calls a short write EIO; it is the disk that is full, or the limit that was met. */
 int copy_write_failed(struct job *j, int error)
 {
-	struct rlimit limit;
-	struct statvfs fs;
-	struct stat st;
-	if (error == EIO && fstatvfs(j->out, &fs) == 0 && fs.f_bavail * fs.f_frsize < (fsblkcnt_t)1 << 20)
-		error = ENOSPC;
-	if (error == EIO && getrlimit(RLIMIT_FSIZE, &limit) == 0 && fstat(j->out, &st) == 0 &&
-			limit.rlim_cur - (rlim_t)st.st_size < COPY_COMMIT)
-		error = EFBIG;
-	return fail_lmdb(j->to, j->to->path, error);
+	return fail_lmdb(j->to, j->to->path, room_error(j->out, error));
 }
 
 static int write_all(struct job *j, const void *data, size_t size, off_t at)

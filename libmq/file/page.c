@@ -10,25 +10,14 @@
  */
 #include "pages.h"
 
+#include "store/meta.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NODE_HEADER = 8, NODE_BIG = 1, META_MAGIC = 0xBEEFC0DE, META_VERSION = 1 };
-
-struct meta_bytes {
-	uint64_t number;
-	uint16_t pad, flags, lower, upper;
-	uint32_t magic, version;
-	uint64_t address, map_size;
-	struct {
-		uint32_t page_size;	/* in the first one only */
-		uint16_t flags, depth;
-		uint64_t branches, leaves, overflows, entries, root;
-	} tree[TREES];
-	uint64_t last, transaction;
-};
+enum { NODE_HEADER = 8, NODE_BIG = 1 };
 
 static uint16_t half(const uint8_t *p)
 {
@@ -66,9 +55,9 @@ bool page_read(const struct page_file *f, uint64_t number, void *to, size_t size
 	return true;
 }
 
-static bool is_meta(const struct meta_bytes *m)
+static bool is_meta(const struct meta_page *m)
 {
-	return m->flags == PAGE_META && m->magic == (uint32_t)META_MAGIC && m->version == META_VERSION;
+	return m->flags == META_FLAG && m->magic == (uint32_t)META_MAGIC && m->version == META_VERSION;
 }
 
 static bool is_page_size(uint64_t size)
@@ -79,7 +68,7 @@ static bool is_page_size(uint64_t size)
 /* The first meta page says it; where that is gone, the second one, wherever it is found, or else this machine. */
 static uint32_t find_page_size(int fd)
 {
-	struct meta_bytes m;
+	struct meta_page m;
 	for (uint64_t at = 0; at <= PAGE_MOST; at = at == 0 ? PAGE_LEAST : 2 * at)
 		if (pread(fd, &m, sizeof m, (off_t)at) == sizeof m && is_meta(&m) && is_page_size(m.tree[0].page_size) &&
 				(at == 0 || at == m.tree[0].page_size))
@@ -110,7 +99,7 @@ static bool tree_sound(const struct page_tree *t, int i, uint64_t last)
 
 bool page_meta(const struct page_file *f, unsigned number, struct page_meta *m)
 {
-	struct meta_bytes b;
+	struct meta_page b;
 	if (!page_read(f, number, &b, sizeof b) || !is_meta(&b) || b.number != number || b.tree[0].page_size != f->size)
 		return false;
 	/* The file may lack a few pages at its end, which were taken and given back without having been written. */

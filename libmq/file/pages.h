@@ -78,7 +78,7 @@ bool page_is_leaf(const uint8_t *page);
 unsigned page_nodes(const struct page_file *f, const uint8_t *page);
 bool page_node(const struct page_file *f, const uint8_t *page, unsigned i, struct page_node *n);
 
-/* ---- pages.c: trees ---------------------------------------------------------------------------- */
+/* ---- tree.c ------------------------------------------------------------------------------------ */
 
 struct page_bound {		/* a key; size 0: there is none */
 	uint8_t key[PAGE_KEY_MAX];

@@ -28,6 +28,17 @@ static bool value_sound(const MDB_val *key, const MDB_val *value)
 	return record_sound(&k, value->mv_data, value->mv_size);
 }
 
+static int append(struct job *j, MDB_cursor *cursor, MDB_val *key, MDB_val *value)
+{
+	int rc;
+	if (!value_sound(key, value))
+		return fail_damaged(j->from, "a checksum is wrong");
+	rc = mdb_cursor_put(cursor, key, value, MDB_APPEND);
+	if (rc == MDB_KEYEXIST)
+		return fail_damaged(j->from, "keys are not in order");
+	return rc == 0 ? 0 : fail_lmdb(j->to, j->to->path, rc);
+}
+
 /* Appends entries, up to a bounded size. *more: there may be others. */
 static int append_some(struct job *j, MDB_txn *t, bool *first, bool *more, uint64_t *bytes)
 {
@@ -48,14 +59,7 @@ static int append_some(struct job *j, MDB_txn *t, bool *first, bool *more, uint6
 			rc = rc == MDB_NOTFOUND ? 0 : fail_lmdb(j->from, j->from->path, rc);
 			break;
 		}
-		if (!value_sound(&key, &value))
-			rc = fail_damaged(j->from, "a checksum is wrong");
-		else
-			rc = mdb_cursor_put(cursor, &key, &value, MDB_APPEND);
-		if (rc > 0 || rc == MDB_MAP_FULL)
-			rc = fail_lmdb(j->to, j->to->path, rc);
-		else if (rc == MDB_KEYEXIST)
-			rc = fail_damaged(j->from, "keys are not in order");
+		rc = append(j, cursor, &key, &value);
 		*bytes += key.mv_size + value.mv_size;
 	}
 	mdb_cursor_close(cursor);

@@ -20,8 +20,9 @@ static void reserve(uint32_t *next, uint64_t used)
 /* Spaces of positions, numbers of bodies and routes. */
 static int raise_all(struct rescue *r, struct store_record *store)
 {
-	static const char tables[] = "PHLEGIJNRQDKUBVT";
+	static const char tables[] = "CPHLEGIJNRQDKUBVT";
 	struct group_record g;
+	uint64_t id;
 	MDB_val v;
 	int rc = 0;
 	for (const char *table = tables; rc == 0 && *table; table++) {
@@ -29,7 +30,9 @@ static int raise_all(struct rescue *r, struct store_record *store)
 		for (bool first = true; (rc = rescue_next(r, &k, 1, first, &v)) == 0; first = false) {
 			bool wide = *table == 'B' || *table == 'V' || *table == 'T';
 			size_t width = wide ? CHUNK_PREFIX : RUN_PREFIX;
-			if (k.size < width)
+			if (*table == 'C' && number_get(&id, 4, &k, v.mv_data, v.mv_size))
+				reserve(&store->next_id, id);
+			if (*table == 'C' || k.size < width)
 				continue;
 			if (*table == 'U')
 				store->next_route = get32(k.bytes + 1) >= store->next_route ? get32(k.bytes + 1) + 1 : store->next_route;
@@ -58,11 +61,12 @@ int mend_store(struct rescue *r)
 		.sync = LMQ_SYNC_FULL, .created = lmq_now() }, before;
 	uint8_t value[STORE_RECORD];
 	MDB_val v;
-	bool there = rescue_get(r, &k, &v) == 0 && store_record_get(&store, &k, v.mv_data, v.mv_size) &&
-		store.version <= FORMAT_VERSION;
+	bool there = rescue_get(r, &k, &v) == 0 && store_record_get(&store, &k, v.mv_data, v.mv_size);
 	int rc;
+	if (there && (store.version > FORMAT_VERSION || store.features != 0))
+		return fail(r->s, LMQ_EFORMAT, "%s: a store of a newer format", r->s->path);
 	/* The new store begins with one of its own. */
-	if (wreck_lacks_any(r, &k, k.size)) {
+	if (wreck_lacks_key(r, &k)) {
 		rescue_say(r, "store", "its record is lost, and with it the store's properties");
 		r->result->mended++;
 		/* Channels and bodies that are gone had numbers too. */
@@ -119,6 +123,23 @@ static bool has_links(struct rescue *r, uint32_t id)
 	return rescue_next(r, &k, RUN_PREFIX, true, &v) == 0 && block_get(&b, k.bytes, k.size, v.mv_data, v.mv_size) && b.link;
 }
 
+/* How many partitions the keys of a table tell of. */
+static uint16_t lanes_seen(struct rescue *r, uint32_t id, char table)
+{
+	struct key k = key_head(id, 0);
+	uint16_t lanes = 1;
+	k.bytes[0] = (uint8_t)table;
+	while (rescue_next(r, &k, RUN_PREFIX, true, NULL) == 0 && k.size >= BLOCK_PREFIX) {
+		uint16_t lane = get16(k.bytes + RUN_PREFIX);
+		if (lane >= LMQ_PARTITIONS_MAX)
+			break;
+		lanes = (uint16_t)(lane + 1);
+		k = key_head(id, lanes);
+		k.bytes[0] = (uint8_t)table;
+	}
+	return lanes;
+}
+
 /* What kind it was its tables tell; in doubt a stream, which keeps everything. */
 static int make_channel(struct rescue *r, uint32_t id, const char *name)
 {
@@ -133,18 +154,8 @@ static int make_channel(struct rescue *r, uint32_t id, const char *name)
 	if (c.kind == LMQ_STREAM && any(r, &k, RUN_PREFIX, &found))
 		c.kind = LMQ_TOPIC;
 	for (const char *table = "HL"; c.kind == LMQ_STREAM && *table; table++) {
-		k = key_head(id, 0);
-		k.bytes[0] = (uint8_t)*table;
-		while (any(r, &k, RUN_PREFIX, &found) && found.size >= BLOCK_PREFIX) {
-			uint16_t lane = get16(found.bytes + RUN_PREFIX);
-			if (lane >= LMQ_PARTITIONS_MAX)
-				break;
-			lanes = lane >= lanes ? (uint16_t)(lane + 1) : lanes;
-			k = key_head(id, (uint16_t)(lane + 1));
-			k.bytes[0] = (uint8_t)*table;
-			if (rescue_next(r, &k, RUN_PREFIX, true, NULL) != 0)
-				break;
-		}
+		uint16_t seen = lanes_seen(r, id, *table);
+		lanes = seen > lanes ? seen : lanes;
 	}
 	if (lanes > 1) {
 		c.given |= 1u << LIMIT_PARTITIONS;
@@ -159,7 +170,15 @@ static int make_channel(struct rescue *r, uint32_t id, const char *name)
 	return put_channel(r, id, &c);
 }
 
-/* Each name leads to a channel that has it. */
+static bool leads_to(struct rescue *r, const char *name, uint32_t id)
+{
+	struct key k = key_name(name);
+	uint64_t number;
+	MDB_val v;
+	return rescue_get(r, &k, &v) == 0 && number_get(&number, 4, &k, v.mv_data, v.mv_size) && number == id;
+}
+
+/* Each name leads to a channel that has it. One from before it was renamed may have been found, too. */
 static int mend_names(struct rescue *r)
 {
 	struct key k = { { 'C' }, 1 };
@@ -175,6 +194,8 @@ static int mend_names(struct rescue *r)
 			rc = rescue_delete(r, &k);
 		else if (!get_channel(r, (uint32_t)id, &c))
 			rc = make_channel(r, (uint32_t)id, name);
+		else if (strcmp(c.name, name) != 0 && leads_to(r, c.name, (uint32_t)id))
+			rc = rescue_delete(r, &k);
 		else if (strcmp(c.name, name) != 0) {
 			strcpy(c.name, name);
 			rc = put_channel(r, (uint32_t)id, &c);

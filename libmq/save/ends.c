@@ -2,13 +2,13 @@
 /*
  * A repair: where a lane begins and ends. Its head says it; where that is lost, its blocks, positions, runs and ids do,
  * and if there may have been more of these than are left, the end is put far behind all of them, so that no offset is
- * used a second time.
+ * used a second time. Of a queue whose position is lost too nothing tells what was settled last and dropped.
  */
 #include "rescue.h"
 
 #include <string.h>
 
-enum { FAR_BEHIND = 1 << 20 };
+enum { LOG_FAR_BEHIND = 32 };	/* nobody sends more after what is known, and no number gets too long */
 
 static void reach(uint64_t *end, uint64_t to)
 {
@@ -77,6 +77,26 @@ static int reach_blocks(struct rescue *r, uint32_t id, uint16_t lane, uint64_t *
 	return rc == LMQ_END ? 0 : rc;
 }
 
+/* How far the last block goes; 0: there is none. */
+static int last_block(struct rescue *r, uint32_t id, uint16_t lane, uint64_t *end)
+{
+	struct key k = key_block(id, lane, UINT64_MAX, UINT32_MAX);
+	MDB_val key = { k.size, k.bytes }, v;
+	MDB_cursor *cursor;
+	struct block b;
+	int rc = mdb_cursor_open(r->t.mdb, r->to->table, &cursor);
+	if (rc != 0)
+		return fail_lmdb(r->to, r->to->path, rc);
+	rc = mdb_cursor_get(cursor, &key, &v, MDB_SET_RANGE);
+	rc = mdb_cursor_get(cursor, &key, &v, rc == 0 ? MDB_PREV : MDB_LAST);
+	*end = 0;
+	if (rc == 0 && key.mv_size == k.size && memcmp(key.mv_data, k.bytes, BLOCK_PREFIX) == 0 &&
+			block_get(&b, key.mv_data, key.mv_size, v.mv_data, v.mv_size))
+		*end = get64((const uint8_t *)key.mv_data + BLOCK_PREFIX) + (b.count ? b.count : 1);
+	mdb_cursor_close(cursor);
+	return rc == 0 || rc == MDB_NOTFOUND ? 0 : fail_lmdb(r->to, r->to->path, rc);
+}
+
 static int put_head_of(struct rescue *r, uint32_t id, uint16_t lane, const struct head_record *h)
 {
 	struct key k = key_head(id, lane);
@@ -84,19 +104,59 @@ static int put_head_of(struct rescue *r, uint32_t id, uint16_t lane, const struc
 	return rescue_put(r, &k, value, head_record_put(h, &k, value));
 }
 
+/* ---- ends that are lost ----------------------------------------------------------------------- */
+
 static int note_beyond(struct rescue *r, uint32_t id, uint16_t lane, uint64_t from)
 {
-	struct beyond *more = reallocarray(r->beyond, r->beyond_count + 1, sizeof *more);
-	if (!more)
-		return rescue_no_memory(r);
-	r->beyond = more;
+	struct beyond *more;
+	if (r->beyond_count == r->beyond_room) {
+		r->beyond_room = r->beyond_room ? 2 * r->beyond_room : 16;
+		more = reallocarray(r->beyond, r->beyond_room, sizeof *more);
+		if (!more)
+			return rescue_no_memory(r);
+		r->beyond = more;
+	}
 	r->beyond[r->beyond_count++] = (struct beyond){ id, lane, from };
 	return 0;
 }
 
+/* Where it ended is lost: everything from its end on never was, as far as is known. */
+static int put_far(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane, struct head_record *h)
+{
+	char name[LMQ_NAME_MAX + 16];
+	int rc = note_beyond(r, id, lane, h->end);
+	h->end += UINT64_C(1) << LOG_FAR_BEHIND;
+	lane_name(c, lane, name);
+	rescue_say(r, name, "where it ended is lost: the next message gets offset %llu", (unsigned long long)h->end);
+	return rc;
+}
+
+static bool blocks_lack(const struct rescue *r, uint32_t id, uint16_t lane, uint64_t end)
+{
+	const struct key from = key_block(id, lane, end > 0 ? end - 1 : 0, 0), to = key_block(id, lane, UINT64_MAX, UINT32_MAX);
+	return wreck_lacks(r, &from, &to);
+}
+
+static bool blocks_lack_before(const struct rescue *r, uint32_t id, uint16_t lane, uint64_t first)
+{
+	const struct key from = key_block(id, lane, 0, 0), to = key_block(id, lane, first, 0);
+	return wreck_lacks(r, &from, &to);
+}
+
+/* Whether more may have been stored than is known. A topic or stream keeps its newest block, if not all were dropped. */
+static bool end_lost(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane, bool blocks, uint64_t end)
+{
+	struct key k = key_group(id, lane, "");
+	struct group_record g;
+	MDB_val v;
+	bool known = blocks;
+	if (c->kind == LMQ_QUEUE)
+		known = rescue_get(r, &k, &v) == 0 && group_record_get(&g, &k, v.mv_data, v.mv_size);
+	return !known || blocks_lack(r, id, lane, end);
+}
+
 static int make_head(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane, struct head_record *h)
 {
-	struct key from, to = key_block(id, lane, UINT64_MAX, UINT32_MAX);
 	char name[LMQ_NAME_MAX + 16];
 	uint64_t begin;
 	int rc;
@@ -107,17 +167,13 @@ static int make_head(struct rescue *r, uint32_t id, const struct channel_record 
 	if (rc == 0)
 		rc = reach_ids(r, id, lane, &h->end);
 	lane_name(c, lane, name);
-	from = key_block(id, lane, h->end > 0 ? h->end - 1 : 0, 0);
-	if (rc == 0 && wreck_lacks(r, &from, &to)) {
-		rc = note_beyond(r, id, lane, h->end);
-		h->end += FAR_BEHIND;
-		rescue_say(r, name, "where it ended is lost: the next message gets offset %llu", (unsigned long long)h->end);
-		if (begin == UINT64_MAX)
-			begin = h->end;
-	} else {
+	if (rc == 0 && end_lost(r, id, c, lane, begin != UINT64_MAX, h->end))
+		rc = put_far(r, id, c, lane, h);
+	else
 		rescue_say(r, name, "its head is lost, and was made anew");
-	}
 	h->first = begin < h->end ? begin : h->end;
+	if (blocks_lack_before(r, id, lane, h->first))
+		rescue_say(r, name, "where it began is lost: messages before %llu may be, too", (unsigned long long)h->first);
 	h->sent_bytes = h->bytes;
 	if (c->kind == LMQ_STREAM && c->given & 1u << LIMIT_MAX_PER_KEY)
 		h->flags = HEAD_GAPS;
@@ -125,30 +181,66 @@ static int make_head(struct rescue *r, uint32_t id, const struct channel_record 
 	return rc == 0 ? put_head_of(r, id, lane, h) : rc;
 }
 
-/* A head that was found outside of the tree may be older than what else was found. */
-static int extend_head(struct rescue *r, uint32_t id, uint16_t lane, struct head_record *h)
+/* A head that was found outside of the tree may be older than what else was found, or was there; and so may it be the
+ * other way round, where commits were undone. */
+static int extend_head(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane, struct head_record *h)
 {
 	struct key k = key_head(id, lane);
 	struct head_record seen = { .end = 0 };
-	uint64_t begin;
-	int rc;
-	if (!wreck_lacks_any(r, &k, k.size))
-		return 0;
+	uint64_t begin, end = h->end, last;
+	int rc = last_block(r, id, lane, &last);
+	if (rc != 0 || (last <= end && !wreck_lacks_key(r, &k)))
+		return rc;
 	rc = reach_blocks(r, id, lane, &begin, &seen);
 	if (rc == 0)
 		rc = reach_positions(r, id, lane, &seen.end);
-	if (rc != 0 || seen.end <= h->end)
+	reach(&h->end, seen.end);
+	if (rc == 0 && wreck_lacks_key(r, &k) && blocks_lack(r, id, lane, h->end))
+		rc = put_far(r, id, c, lane, h);
+	if (rc != 0 || h->end == end)
 		return rc;
-	h->end = seen.end;
 	r->result->mended++;
 	return put_head_of(r, id, lane, h);
 }
 
-int lane_head(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane, struct head_record *h)
+static int mend_end(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane)
+{
+	struct key k = key_head(id, lane);
+	struct head_record h;
+	MDB_val v;
+	if (rescue_get(r, &k, &v) != 0 || !head_record_get(&h, &k, v.mv_data, v.mv_size))
+		return make_head(r, id, c, lane, &h);
+	return extend_head(r, id, c, lane, &h);
+}
+
+/* What is far behind counts as messages: the next publish would drop all that was saved. */
+static int lift_limit(struct rescue *r, uint32_t id, struct channel_record *c)
+{
+	struct key k = key_channel(id);
+	uint8_t value[CHANNEL_RECORD_MAX];
+	if (c->kind == LMQ_QUEUE || limit_of(c, LIMIT_MAX_MESSAGES) == UINT64_MAX)
+		return 0;
+	rescue_say(r, c->name, "its max-messages was taken away: by that all that was saved would be dropped");
+	c->given |= 1u << LIMIT_MAX_MESSAGES;
+	c->limit[LIMIT_MAX_MESSAGES] = UINT64_MAX;
+	return rescue_put(r, &k, value, channel_record_put(c, &k, value));
+}
+
+int mend_ends(struct rescue *r, uint32_t id, struct channel_record *c)
+{
+	size_t before = r->beyond_count;
+	int rc = 0;
+	for (uint16_t lane = 0; rc == 0 && lane < lanes_of(c); lane++)
+		rc = mend_end(r, id, c, lane);
+	return rc == 0 && r->beyond_count > before ? lift_limit(r, id, c) : rc;
+}
+
+int lane_head(struct rescue *r, uint32_t id, uint16_t lane, struct head_record *h)
 {
 	struct key k = key_head(id, lane);
 	MDB_val v;
-	if (rescue_get(r, &k, &v) != 0 || !head_record_get(h, &k, v.mv_data, v.mv_size))
-		return make_head(r, id, c, lane, h);
-	return extend_head(r, id, lane, h);
+	int rc = rescue_get(r, &k, &v);
+	if (rc == 0 && !head_record_get(h, &k, v.mv_data, v.mv_size))
+		rc = LMQ_END;
+	return rc == LMQ_END ? fail_damaged(r->to, "the head of a log") : rc;
 }

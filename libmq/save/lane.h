@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* What the parts of mending a lane share: lane.c goes through it, relog.c rewrites it, ends.c makes its head. */
+/* What the parts of mending a lane share: lane.c leads, blocks.c goes through it, relog.c rewrites it. */
 #ifndef LANE_H
 #define LANE_H
 
@@ -29,6 +29,7 @@ struct lane {
 	bool whole_end;			/* the last block ends with the last message */
 	/* the place */
 	uint64_t expected;		/* the next offset */
+	uint64_t covered;		/* the end of the last block */
 	size_t carry, have;		/* bytes of the last message that are in the next blocks; that are gathered */
 	struct key key;			/* of the block */
 	uint64_t base;
@@ -40,7 +41,8 @@ struct lane {
 	uint8_t gathered[RECORD_MAX];
 };
 
-int lane_lose(struct lane *l, uint64_t first, uint64_t end);
+/* blocks.c: counts everything anew; lost gets what is not whole. */
+int lane_scan(struct lane *l);
 bool lane_is_lost(const struct lane *l, uint64_t offset);
 /* The next block, and its payload. LMQ_END. */
 int lane_next(struct lane *l, bool first);

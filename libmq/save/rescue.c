@@ -50,15 +50,20 @@ int rescue_begin(struct rescue *r)
 	return rc;
 }
 
+int rescue_ask(struct rescue *r)
+{
+	if (r->progress && !r->progress(r->result, r->context))
+		return fail(r->s, LMQ_EINTR, "%s: the repair was ended", r->s->path);
+	return 0;
+}
+
 int rescue_commit(struct rescue *r)
 {
 	int rc = r->open ? txn_commit(&r->t, LMQ_SYNC_RELAXED) : 0;
 	r->open = false;
 	r->changes = 0;
 	r->bytes = 0;
-	if (rc == 0 && r->progress && !r->progress(r->result, r->context))
-		return fail(r->s, LMQ_EINTR, "%s: the repair was ended", r->s->path);
-	return rc;
+	return rc == 0 ? rescue_ask(r) : rc;
 }
 
 int rescue_tick(struct rescue *r, size_t bytes)
@@ -100,12 +105,9 @@ int rescue_next(struct rescue *r, struct key *at, size_t size, bool first, MDB_v
 
 /* ---- mending -------------------------------------------------------------------------------- */
 
-static int mend_channel(struct rescue *r, uint32_t id, const struct channel_record *c)
+static int mend_channel(struct rescue *r, uint32_t id, struct channel_record *c)
 {
-	struct head_record h;
-	int rc = 0;
-	for (uint16_t lane = 0; rc == 0 && lane < lanes_of(c); lane++)
-		rc = lane_head(r, id, c, lane, &h);
+	int rc = mend_ends(r, id, c);
 	if (rc == 0)
 		rc = mend_groups(r, id, c);
 	if (rc == 0)
@@ -215,11 +217,12 @@ static int fill(struct rescue *r, lmq_store *d, const struct site *site)
 	snprintf(slash, size - (size_t)(slash - path), "%s", site->building);
 	rc = lmq_store_open(path, &options, &r->to);
 	free(path);
-	if (rc != 0 || mdb_env_set_flags(r->to->env, MDB_NOSYNC, 1) != 0)
+	if (rc != 0)
 		return rc;
+	mdb_env_set_flags(r->to->env, MDB_NOSYNC, 1);
 	rc = save(r);
-	if (rc == 0 && mdb_env_sync(r->to->env, 1) != 0)
-		rc = fail_errno(r->to, d->path, errno);
+	if (rc == 0 && (rc = mdb_env_sync(r->to->env, 1)) != 0)
+		rc = fail_lmdb(r->to, d->path, rc);
 	return rc;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What the parts of a repair share. wreck.c reads the damaged file, and copies every sound value into a new store that
- * is being built; the others then mend what does not fit together there: catalogue.c the channels, lane.c the logs,
- * restate.c the positions and runs, stray.c everything else. rescue.c leads.
+ * is being built; the others then mend what does not fit together there: catalogue.c the channels, ends.c where logs
+ * begin and end, lane.c the logs, restate.c the positions and runs, stray.c everything else. rescue.c leads.
  */
 #ifndef RESCUE_H
 #define RESCUE_H
@@ -10,10 +10,17 @@
 #include "channel/channel.h"
 #include "file/pages.h"
 
-struct gap {			/* keys in [from, to) that may be lost; size 0: no bound */
-	struct key from, to;
-	bool page;		/* of a page; else of one value, and filled: that was found after all */
-	bool filled;
+struct gap {			/* size 0: no bound */
+	struct key from, to;	/* keys in [from, to) are looked for elsewhere */
+	struct key low, high;	/* what is lost lies in [low, high): of a damaged value the key may be wrong too */
+	unsigned values;	/* so many are lost; 0: of a page, nobody knows how many */
+	bool open;		/* high is the key of the next sound value */
+	bool filled;		/* it was found after all */
+};
+
+struct doubt {			/* what no gap was filled with: of keys in [low, high) some may be lost */
+	struct key low, high;
+	unsigned values;	/* as in a gap */
 };
 
 struct beyond {			/* a lane whose end is lost: what lies from here on is not known ever to have been */
@@ -38,6 +45,10 @@ struct rescue {
 	bool newest_lost;		/* there was a newer state, of which no root is left */
 	struct gap *gaps;		/* ascending */
 	size_t gap_count, gap_room;
+	size_t gap_open;		/* from this one on there are some that are open */
+	struct key passed;		/* of the last sound value */
+	struct doubt *doubts;		/* ascending, and none within another */
+	size_t doubt_count;
 	uint64_t entries;		/* copied */
 	bool salvaging;			/* what is copied now was found outside of the tree, */
 	bool among_free;		/* in pages that may be free ones: it may be old, */
@@ -53,7 +64,7 @@ struct rescue {
 	uint64_t *bodies;
 	size_t body_count, body_room;
 	struct beyond *beyond;
-	size_t beyond_count;
+	size_t beyond_count, beyond_room;
 };
 
 /* ---- rescue.c ------------------------------------------------------------------------------- */
@@ -62,6 +73,7 @@ struct rescue {
 int rescue_begin(struct rescue *r);
 int rescue_tick(struct rescue *r, size_t bytes);
 int rescue_commit(struct rescue *r);
+int rescue_ask(struct rescue *r);	/* whether to go on: LMQ_EINTR */
 void rescue_say(struct rescue *r, const char *object, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int rescue_no_memory(struct rescue *r);
 /* A value in the new store; LMQ_END. */
@@ -73,13 +85,16 @@ int rescue_next(struct rescue *r, struct key *at, size_t size, bool first, MDB_v
 
 /* ---- gaps.c --------------------------------------------------------------------------------- */
 
-int gap_add(struct rescue *r, const struct gap *g);
+int gap_add(struct rescue *r, const struct key *from, const struct key *to);	/* of a page */
 int gap_of_value(struct rescue *r, const uint8_t *key, size_t size);
+void gap_pass(struct rescue *r, const uint8_t *key, size_t size);	/* a sound value, behind what was added before */
 struct key bound_key(const struct page_bound *b);	/* no bound where it is longer than any of ours */
 void gaps_sort(struct rescue *r);			/* ascending, and none within another */
 struct gap *gap_find(const struct rescue *r, const uint8_t *key, size_t size);	/* in which it lies, or NULL */
-/* Whether a key from [from, to) may be lost; and one that begins with the first size bytes of k. */
+int gaps_doubt(struct rescue *r);			/* makes the doubts, which the following ask */
+/* Whether a key from [from, to) may be lost; that one; one that begins with the first size bytes of k. */
 bool wreck_lacks(const struct rescue *r, const struct key *from, const struct key *to);
+bool wreck_lacks_key(const struct rescue *r, const struct key *k);
 bool wreck_lacks_any(const struct rescue *r, const struct key *k, size_t size);
 
 /* ---- wreck.c, roots.c ---------------------------------------------------------------------------- */
@@ -88,9 +103,13 @@ int wreck_open(struct rescue *r, int fd);	/* chooses the state, looks for the UU
 int wreck_copy(struct rescue *r);
 void wreck_close(struct rescue *r);
 int wreck_choose(struct rescue *r, bool *whole);	/* roots.c: sets meta; whole: a meta page says so, and the other agrees */
-bool wreck_sound(const uint8_t *key, size_t key_size, const uint8_t *value, size_t size);
 
-/* ---- catalogue.c, lane.c, restate.c, stray.c ------------------------------------------------------------ */
+/* ---- values.c --------------------------------------------------------------------------------------- */
+
+/* Copies the value if it is sound: 1 if it is not. */
+int value_take(struct rescue *r, const struct page_node *n);
+
+/* ---- catalogue.c, ends.c, lane.c, restate.c, stray.c ---------------------------------------------------- */
 
 int mend_store(struct rescue *r);		/* table S */
 int mend_catalogue(struct rescue *r);		/* C, P, and channels of which neither is left */
@@ -103,7 +122,8 @@ int mend_strays(struct rescue *r);		/* what no channel, group or message has; B,
 
 /* One lane of a channel: "events/3", or "events". */
 void lane_name(const struct channel_record *c, uint16_t lane, char text[LMQ_NAME_MAX + 16]);
-/* The head of a lane; where that is lost, one made of all that is known. */
-int lane_head(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane, struct head_record *h);
+/* ends.c: the heads of all lanes, where they are lost made of all that is known; c loses a limit that would then harm. */
+int mend_ends(struct rescue *r, uint32_t id, struct channel_record *c);
+int lane_head(struct rescue *r, uint32_t id, uint16_t lane, struct head_record *h);	/* after that */
 
 #endif

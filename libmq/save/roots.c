@@ -6,12 +6,13 @@
  * named is still there: a commit overwrites no page of the state before it, and its root is a page like any other. So
  * every page is tried as the root of a tree: it leads to the store's record (a look at one path), all pages below it are
  * sound (a walk), and the ends of its logs and positions, which only grow, say which of two such trees is the newer one.
+ * Where any page has an end that is newer than the best tree's, that tree is not the last one: its root is lost.
  */
 #include "rescue.h"
 
 #include <string.h>
 
-enum { WALKS_MOST = 4096 };
+enum { READS_EACH = 64 };	/* pages of trees that are walked, for each page of the file */
 
 struct mark {			/* a log or a position, and how far it is */
 	struct key key;
@@ -28,7 +29,9 @@ struct candidate {
 struct search {
 	struct rescue *r;
 	struct candidate best, part, next;	/* the best whole one, and the best other one */
-	unsigned walks;
+	uint64_t pages;			/* read in all walks */
+	uint64_t *below;		/* bit: a tree that was walked has the page, so it is no root */
+	uint8_t *depth;			/* of the tree that each page would be the root of; 0: of none */
 };
 
 static void candidate_free(struct candidate *c)
@@ -59,6 +62,7 @@ static bool mark_get(struct mark *m, const struct page_node *n)
 		struct store_record store;
 		struct head_record head;
 		struct group_record group;
+		uint64_t id;
 	} v;
 	size_t size = (size_t)n->value_size;
 	if (n->page != NO_PAGE || n->key_size > KEY_MAX || n->key_size == 0)
@@ -71,6 +75,8 @@ static bool mark_get(struct mark *m, const struct page_node *n)
 		*m = (struct mark){ m->key, v.head.end, v.head.first };
 	else if (*n->key == 'G' && group_record_get(&v.group, &m->key, n->value, size))
 		*m = (struct mark){ m->key, v.group.next, v.group.settled };
+	else if (*n->key == 'C' && number_get(&v.id, 4, &m->key, n->value, size))
+		*m = (struct mark){ m->key, v.id, 0 };
 	else
 		return false;
 	return true;
@@ -94,10 +100,39 @@ static bool is_newer(const struct candidate *a, const struct candidate *b)
 	return newer;
 }
 
+static const struct mark *find_mark(const struct candidate *c, const struct key *k)
+{
+	for (size_t low = 0, high = c->count; low < high;) {
+		size_t middle = low + (high - low) / 2;
+		const struct mark *x = &c->marks[middle];
+		int order = bound_compare(k->bytes, k->size, x->key.bytes, x->key.size);
+		if (order == 0)
+			return x;
+		if (order > 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+/* What lies below a lost root looks like a small tree, and lacks what others had. */
+static bool is_piece(const struct candidate *a, const struct candidate *b)
+{
+	if (a->tree.depth >= b->tree.depth)
+		return false;
+	for (size_t i = 0; i < b->count; i++)
+		if (!find_mark(a, &b->marks[i].key))
+			return true;
+	return false;
+}
+
 static bool is_better(const struct candidate *a, const struct candidate *b)
 {
-	if (b->tree.depth == 0)
-		return true;
+	if (a->tree.depth == 0 || b->tree.depth == 0)
+		return a->tree.depth > 0;
+	if (is_piece(a, b) || is_piece(b, a))
+		return is_piece(b, a);
 	return is_newer(a, b) || (!is_newer(b, a) && a->tree.entries > b->tree.entries);
 }
 
@@ -123,13 +158,17 @@ static int try_tree(struct search *f, const struct page_tree *t)
 {
 	struct rescue *r = f->r;
 	struct page_walk w = { .file = &r->file, .end = r->limit, .limit = r->limit, .reached = r->reached,
-		.used = &(uint64_t){ 0 }, .entry = on_entry, .fault = on_fault, .context = f };
+		.used = &f->pages, .entry = on_entry, .fault = on_fault, .context = f };
 	int rc;
 	struct candidate *rival, c;
 	f->next.count = 0;
 	f->next.whole = true;
 	rc = page_walk(&w, t, false);
+	for (uint64_t i = 0; i <= r->limit / 64; i++)
+		f->below[i] |= r->reached[i];
 	memset(r->reached, 0, (size_t)(r->limit / 64 + 1) * 8);
+	if (rc == 0)
+		rc = rescue_ask(r);
 	if (rc != 0)
 		return rc == LMQ_ENOMEM ? rescue_no_memory(r) : rc;
 	f->next.tree = *t;
@@ -172,22 +211,39 @@ static unsigned path_length(struct rescue *r, uint64_t number, const uint8_t *fi
 	return 0;
 }
 
+/* Those first that may be the highest: what lies below them is not tried again. */
 static int try_pages(struct search *f)
 {
 	struct rescue *r = f->r;
 	uint8_t page[PAGE_MOST];
+	uint64_t most = r->file.count * READS_EACH;
 	int rc = 0;
-	for (uint64_t i = 2; rc == 0 && i < r->file.count && f->walks < WALKS_MOST; i++) {
-		struct page_tree t = { .root = i };
-		if (!page_read(&r->file, i, page, r->file.size))
-			continue;
-		t.depth = (uint16_t)path_length(r, i, page);
-		if (t.depth == 0)
-			continue;
-		f->walks++;
-		rc = try_tree(f, &t);
-	}
+	for (uint64_t i = 2; i < r->file.count; i++)
+		if (page_read(&r->file, i, page, r->file.size))
+			f->depth[i] = (uint8_t)path_length(r, i, page);
+	for (unsigned depth = DEPTH_MOST; rc == 0 && depth > 0; depth--)
+		for (uint64_t i = 2; rc == 0 && i < r->file.count && f->pages < most; i++)
+			if (f->depth[i] == depth && !page_bit(f->below, i))
+				rc = try_tree(f, &(struct page_tree){ .root = i, .depth = (uint16_t)depth });
 	return rc;
+}
+
+/* Whether some leaf has what came after the tree. */
+static bool any_ahead(struct rescue *r, const struct candidate *c)
+{
+	uint8_t page[PAGE_MOST];
+	const struct mark *known;
+	struct page_node n;
+	struct mark m;
+	for (uint64_t i = 2; i < r->file.count; i++) {
+		if (!page_read(&r->file, i, page, r->file.size) || page_fault(&r->file, page, i) || !page_is_leaf(page))
+			continue;
+		for (unsigned j = 0; j < page_nodes(&r->file, page); j++)
+			if (page_node(&r->file, page, j, &n) && mark_get(&m, &n) && (known = find_mark(c, &m.key)) &&
+					(m.a > known->a || m.b > known->b))
+				return true;
+	}
+	return false;
 }
 
 /* ---- choosing ------------------------------------------------------------------------------- */
@@ -204,10 +260,9 @@ static void say_meta(struct rescue *r, const bool sound[2])
 
 static int choose_among(struct rescue *r, const struct page_meta m[2], const bool sound[2], bool *told)
 {
-	struct search f = { .r = r };
-	const struct page_tree *best;
-	bool whole;
-	int rc = 0;
+	struct search f = { .r = r, .below = calloc(r->limit / 64 + 1, 8), .depth = calloc(r->file.count + 1, 1) };
+	const struct candidate *best;
+	int rc = f.below && f.depth ? 0 : rescue_no_memory(r);
 	for (unsigned i = 0; rc == 0 && i < 2; i++)
 		if (sound[i] && m[i].tree[STORE_TREE].root != NO_PAGE)
 			rc = try_tree(&f, &m[i].tree[STORE_TREE]);
@@ -218,17 +273,22 @@ static int choose_among(struct rescue *r, const struct page_meta m[2], const boo
 			r->meta = m[i];
 			*told = true;
 		}
-	whole = f.best.whole && !is_newer(&f.part, &f.best);
-	r->newest_lost = !whole;
-	best = whole ? &f.best.tree : &f.part.tree;
-	if (rc == 0 && best->depth > 0 && (!*told || r->meta.tree[STORE_TREE].root != best->root)) {
+	best = is_better(&f.part, &f.best) ? &f.part : &f.best;
+	if (rc == 0 && best->tree.depth > 0 && (!*told || r->meta.tree[STORE_TREE].root != best->tree.root)) {
 		r->meta = (struct page_meta){ .last = r->limit - 1 };
-		r->meta.tree[STORE_TREE] = *best;
-		*told = r->newest_lost = false;
+		r->meta.tree[STORE_TREE] = best->tree;
+		*told = false;
+	}
+	r->newest_lost = rc == 0 && any_ahead(r, best);
+	if (r->newest_lost) {
+		r->result->lost_pages++;
+		rescue_say(r, "store", "of the last commits only parts are left: what they settled may be delivered again");
 	}
 	candidate_free(&f.best);
 	candidate_free(&f.part);
 	candidate_free(&f.next);
+	free(f.below);
+	free(f.depth);
 	return rc;
 }
 

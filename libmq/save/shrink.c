@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -99,6 +100,7 @@ static int shrink(lmq_store *s, uint64_t *before, uint64_t *after)
 int lmq_store_compact(const char *path, const struct lmq_store_options *options, lmq_store **store,
 	uint64_t *before, uint64_t *after)
 {
+	sigset_t limit, old;
 	lmq_store *s;
 	int rc = store_handle(path, options, store);
 	*before = *after = 0;
@@ -110,7 +112,13 @@ int lmq_store_compact(const char *path, const struct lmq_store_options *options,
 	if (rc != 0)
 		return rc;
 	s->read_only = true;
+	/* The control file and LMDB's lock file may have to be made, too. */
+	sigemptyset(&limit);
+	sigaddset(&limit, SIGXFSZ);
+	pthread_sigmask(SIG_BLOCK, &limit, &old);
 	rc = shrink(s, before, after);
 	gate_unlock(s);
+	take_pending(SIGXFSZ);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return rc;
 }

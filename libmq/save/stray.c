@@ -104,6 +104,12 @@ static int of_channel(struct rescue *r, const struct key *k, const MDB_val *v)
 	return k->size >= RUN_PREFIX && channel_there(r, get32(k->bytes + 1));
 }
 
+static int settings_fit(struct rescue *r, const struct key *k, const MDB_val *v)
+{
+	struct channel_record c;
+	return of_channel(r, k, v) && channel_record_get(&c, k, v->mv_data, v->mv_size);
+}
+
 /* ---- spaces --------------------------------------------------------------------------------- */
 
 static int by_number(const void *a, const void *b)
@@ -328,11 +334,31 @@ static int sweep_fits(struct rescue *r, const struct key *k, const MDB_val *v)
 	return k->bytes[1] != 'k' || there(r, key_channel((uint32_t)number));
 }
 
+/* What of these tables is lost nothing else tells. */
+static void say_strays(struct rescue *r)
+{
+	static const struct {
+		struct key key;
+		const char *what;
+	} tables[] = {
+		{ { "E", 1 }, "settings of groups may be lost: they have the channel's then" },
+		{ { "I", 1 }, "ids may be lost: who sends one of these again is not told that it is there" },
+		{ { "N", 1 }, "how far loads with a name (--resume) were may be lost: these begin anew" },
+		{ { "U", 1 }, "routes may be lost" },
+	};
+	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+		if (wreck_lacks_any(r, &tables[i].key, tables[i].key.size))
+			rescue_say(r, "store", "%s", tables[i].what);
+}
+
 int mend_strays(struct rescue *r)
 {
 	int rc = mend_spaces(r);
-	for (const char *table = "EFMN"; rc == 0 && *table; table++)
+	say_strays(r);
+	for (const char *table = "FMN"; rc == 0 && *table; table++)
 		rc = weed(r, *table, of_channel);
+	if (rc == 0)
+		rc = weed(r, 'E', settings_fit);
 	if (rc == 0)
 		rc = weed(r, 'I', id_fits);
 	if (rc == 0)

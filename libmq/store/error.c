@@ -3,6 +3,7 @@
 #include "store.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,12 +57,20 @@ const char *lmq_hint(const lmq_store *s)
 	return s ? s->error.hint : "";
 }
 
+/* Of one that is too long, as a path may be, the begin is left out: what is wrong stands at its end. */
 int fail(lmq_store *s, int status, const char *format, ...)
 {
+	enum { MOST = sizeof s->error.sentence - 1 };
+	char text[2 * PATH_MAX];
+	size_t size;
 	va_list arguments;
 	va_start(arguments, format);
-	vsnprintf(s->error.sentence, sizeof s->error.sentence, format, arguments);
+	vsnprintf(text, sizeof text, format, arguments);
 	va_end(arguments);
+	size = strlen(text);
+	if (size > MOST)
+		memcpy(text + size - MOST, "...", 3);
+	strcpy(s->error.sentence, size > MOST ? text + size - MOST : text);
 	s->error.hint[0] = '\0';
 	return status;
 }
