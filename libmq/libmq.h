@@ -929,7 +929,8 @@ void lmq_watch_arm(lmq_watch *watch);
 
 /*
  * Sleeps until something watched was committed since _arm (0; now and then also without a cause),
- * the deadline passed (LMQ_ETIME), or a signal handler ran (LMQ_EINTR). Holds no snapshot.
+ * the deadline passed (LMQ_ETIME), or a signal handler ran (LMQ_EINTR; one installed with SA_RESTART need not end
+ * it). Holds no snapshot.
  */
 int lmq_watch_wait(lmq_watch *watch, int64_t deadline);
 

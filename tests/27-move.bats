@@ -160,6 +160,16 @@ dead() {
 	seq 10 | cmp - all
 }
 
+@test "--copy to a full destination: 75, and only what was stored there counts as copied" {
+	seq 10 | must mq-send -q from
+	must mq-make --queue to max-messages=4
+	must_fail 75 mq-move --copy from to
+	grep -q 'to: queue is full' "$err"
+	[[ $(<"$err") != *copied* ]]
+	[[ $(stored to) == 0 ]]
+	same 'mq-recv -e from' 'seq 10'
+}
+
 @test "a message larger than the destination takes stays where it is" {
 	head -c 200000 /dev/zero >large
 	must mq-send -q --file=large from

@@ -254,9 +254,9 @@ static int move(lmq_receiver *r, size_t count, struct removal *m, enum lmq_sync 
 	if (rc != 0)
 		return rc;
 	rc = queue_load(&t, r->queue->id, lane, r->group_name, &m->q);
-	if (rc == LMQ_END)
+	if (rc == LMQ_END && m->q.record.kind == 0)
 		rc = channel_gone(r->queue);
-	if (rc == 0 && m->q.position.space != r->lanes[lane].group.space)
+	if (rc == LMQ_END || (rc == 0 && m->q.position.space != r->lanes[lane].group.space))
 		rc = fail(r->queue->store, LMQ_EGONE, "%s: the group '%s' was removed", r->queue->name, r->group_name);
 	if (rc == 0)
 		rc = txn_room(&t, MOVE_BYTES / 4);
@@ -330,8 +330,6 @@ static int move_most(lmq_receiver *r, size_t count, lmq_channel *to, enum lmq_sy
 			break;
 		count = *moved / 2;
 	}
-	if (rc != 0)
-		*moved = 0;
 	return rc;
 }
 
@@ -346,9 +344,11 @@ int lmq_receiver_move(lmq_receiver *r, size_t count, lmq_channel *to, unsigned f
 	} else {
 		rc = move_most(r, count, to, sync, moved);
 	}
-	if (rc == 0) {
-		receiver_forget_first(r, *moved);
-		member_balance(r, false);
+	if (rc != 0) {
+		*moved = 0;
+		return rc;
 	}
-	return rc;
+	receiver_forget_first(r, *moved);
+	member_balance(r, false);
+	return 0;
 }

@@ -104,10 +104,10 @@ static bool walked(const struct walk *w, uint32_t id)
 	return false;
 }
 
-/* "a -> b -> a": the way to a step, and on to where it began. */
+/* "a -> b -> a": the way to a step, and on to where it began; of a long way the end, as much as a sentence can hold. */
 static int circle(const struct walk *w, size_t at)
 {
-	char text[400] = "";
+	char text[200] = "";
 	const char *begin = w->steps[0].name;
 	for (size_t used = 0, n;; at = w->steps[at].from) {
 		n = strlen(w->steps[at].name) + (used ? 4 : 0);
@@ -121,7 +121,8 @@ static int circle(const struct walk *w, size_t at)
 		if (at == 0)
 			break;
 	}
-	return fail(w->s, LMQ_EINVAL, "%s: the route would close a circle: %s -> %s", begin, text, begin);
+	return fail(w->s, LMQ_EINVAL, "%s: the route would close a circle: %s%s -> %s", begin, at == 0 ? "" : "... -> ", text,
+		begin);
 }
 
 /* Takes the steps that the routes allow from a channel. */

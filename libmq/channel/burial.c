@@ -177,14 +177,15 @@ static int again(struct queue *q, struct run_record *r, struct lmq_verdict *v)
 int queue_failed(struct queue *q, struct burial *b, struct run_record *r, struct lmq_verdict *v)
 {
 	uint64_t most = limit_of(&q->rules, LIMIT_MAX_ATTEMPTS);
-	enum lmq_reason reason = v->reason != LMQ_REASON_NONE ? v->reason :
+	enum lmq_reason reason = v->reason > LMQ_REASON_NONE && v->reason <= LMQ_OVERFLOW ? v->reason :
 		v->outcome == LMQ_BURY ? LMQ_REJECTED : LMQ_FAILED;
 	if (reason != LMQ_EXPIRED && reason != LMQ_OVERFLOW)
 		count_failure(q, r, reason);
 	else
 		r->history.reason = (uint8_t)reason;
-	r->history.exit_status = v->exit_status;
-	r->history.signal = v->signal;
+	/* What a caller made up has to be readable later. */
+	r->history.exit_status = v->exit_status >= 0 && v->exit_status < INT32_MAX ? v->exit_status : -1;
+	r->history.signal = v->signal > 0 ? v->signal : 0;
 	keep_error(r, v->error);
 	term_end(r);
 	v->result = v->outcome;

@@ -191,8 +191,10 @@ int lmq_channel_make(lmq_store *s, const char *name, enum lmq_kind kind, const c
 		rc = *created ? put_new_channel(&t, name, &r, &id) : put_channel_record(&t, id, &r);
 	if (changed_count)
 		*changed_count = n;
-	if (rc == 0)
+	if (rc == 0) {
+		txn_wake(&t, id);	/* publishers may wait for a higher limit */
 		return txn_commit(&t, LMQ_SYNC_FULL);
+	}
 	txn_abort(&t);
 	return rc;
 }

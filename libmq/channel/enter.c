@@ -43,10 +43,7 @@ static int entry_put(struct queue *q, const struct entry *e, uint64_t first, uin
 {
 	struct run_record r = { .first = first, .end = end, .state = e->due ? RUN_DELAYED : RUN_READY,
 		.priority = e->priority, .due = e->due, .key_hash = e->hash, .history.exit_status = -1 };
-	int rc;
-	if (first == end)
-		return 0;
-	rc = group_advance(q->t, &q->position, first);
+	int rc = group_advance(q->t, &q->position, first);
 	q->position.next = end;
 	if (rc == 0 && e->hash)
 		rc = enter_chain(q, &r);

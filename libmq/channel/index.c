@@ -130,7 +130,11 @@ static int remove_old(struct step *p, const uint8_t hash[16], uint64_t since)
 	return rc;
 }
 
-/* The messages of one key. Those that newer ones of the same step supersede are not entered at all. */
+/*
+ * The messages of one key. Those that newer ones of the same step supersede are not entered at all. Where they are
+ * indexed again they may be in the table: they leave it before they become holes, or a step that stops in between would
+ * leave entries of what is not there.
+ */
 static int index_key(struct step *p, const struct keyed *m, size_t count)
 {
 	size_t skipped = count > p->keep ? count - (size_t)p->keep : 0;
@@ -139,15 +143,17 @@ static int index_key(struct step *p, const struct keyed *m, size_t count)
 	for (size_t i = 0; i < count; i++)
 		if (m[i].tombstone)
 			since = m[i].offset;
-	for (size_t i = 0; rc == 0 && i < count; i++) {
-		if (p->dead_count == STEP_DEAD)
-			p->stopped = true;
-		else if (i < skipped || m[i].offset < since)
-			superseded(p, m[i].offset);
-		else
+	for (size_t i = skipped; rc == 0 && i < count; i++)
+		if (m[i].offset >= since)
 			rc = enter(p, &m[i]);
+	if (rc == 0)
+		rc = remove_old(p, m->hash, since);
+	for (size_t i = 0; rc == 0 && !p->stopped && i < count; i++) {
+		if (i < skipped || m[i].offset < since)
+			superseded(p, m[i].offset);
+		p->stopped = p->dead_count == STEP_DEAD;
 	}
-	return rc == 0 && !p->stopped ? remove_old(p, m->hash, since) : rc;
+	return rc;
 }
 
 static int index_all(struct step *p)

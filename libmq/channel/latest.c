@@ -125,8 +125,6 @@ int latest_forget(struct txn *t, uint32_t id, uint16_t lane, struct head_record 
 	int rc;
 	if (*floor > head->end)
 		*floor = head->end;
-	if (*floor <= head->first)
-		return 0;
 	rc = any_entry(t, id, lane);
 	if (rc == LMQ_END && head->holes == 0)
 		return 0;

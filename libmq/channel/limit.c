@@ -15,6 +15,12 @@
 
 #include <stdio.h>
 
+enum {
+	STEP_MESSAGES = 1 << 17,	/* pushed out in one transaction: more than one adds, less than a lowered limit may ask */
+	STEP_BYTES = 16 << 20,	/* the same of dead letters, */
+	LETTERS_AT_ONCE = 64,	/* so many between two looks at how large they are */
+};
+
 static bool pushes_out(const struct channel_record *r)
 {
 	enum full_policy full = (enum full_policy)limit_of(r, LIMIT_FULL);
@@ -127,11 +133,13 @@ static bool over(const struct queue *q)
 		q->head.bytes > limit_of(&q->record, LIMIT_MAX_BYTES);
 }
 
-/* How many of the oldest messages go in one step: all that are too many, or, for bytes, one by one. */
+/* How many of the oldest messages go at once: all that are too many, or, for bytes, one by one. */
 static uint64_t excess(const struct queue *q)
 {
 	uint64_t messages = q->head.end - q->position.settled, most = limit_of(&q->record, LIMIT_MAX_MESSAGES);
-	return messages > most ? messages - most : 1;
+	uint64_t n = messages > most ? messages - most : 1;
+	uint64_t step = limit_of(&q->record, LIMIT_FULL) == FULL_DEAD ? LETTERS_AT_ONCE : STEP_MESSAGES;
+	return n < step ? n : step;
 }
 
 /* The first of the run that nobody has, no more than are too many; *from is where to go on. LMQ_END. */
@@ -167,11 +175,12 @@ int limit_push_out(struct queue *q)
 {
 	struct burial b = { .batch.count = 0 };
 	struct run_record r;
-	uint64_t from = 0;
+	uint64_t from = 0, count = 0;
 	int rc = 0;
 	if (!pushes_out(&q->record))
 		return 0;
-	while (rc == 0 && over(q) && (rc = group_first(q->t, &q->position, q->head.end, from, &r)) == 0) {
+	while (rc == 0 && over(q) && count < STEP_MESSAGES && b.batch.size < STEP_BYTES &&
+			(rc = group_first(q->t, &q->position, q->head.end, from, &r)) == 0) {
 		struct run held;
 		rc = hold_excess(q, &r, &from, &held);
 		if (rc == LMQ_END) {
@@ -180,6 +189,7 @@ int limit_push_out(struct queue *q)
 		}
 		if (rc != 0)
 			break;
+		count += held.end - held.first;
 		rc = group_carve(q->t, &q->position, held.first, held.end, &r);
 		if (rc == 0)
 			rc = push_out(q, &b, &r);

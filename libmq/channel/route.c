@@ -378,10 +378,12 @@ static int try_within(lmq_store *s, MDB_txn *mdb, const char *name, const struct
 int lmq_route_test(lmq_store *s, const char *name, const struct lmq_message *message,
 	char (**names)[LMQ_NAME_MAX + 1], size_t *count)
 {
+	struct lmq_message m = *message;
 	struct batch b = { .records = NULL };
 	struct snapshot view;
 	const char *what;
-	int rc = 0;
+	int rc;
+	m.body.size = 0;	/* no route asks for it, and it may be too large for a record */
 	*names = NULL;
 	*count = 0;
 	if (!lmq_name_valid(name))
@@ -389,10 +391,7 @@ int lmq_route_test(lmq_store *s, const char *name, const struct lmq_message *mes
 	if (message_check(message, &what) != 0)
 		return fail(s, LMQ_EDATA, "%s: %s", name, what);
 	snapshot_init(s, &view);
-	if (!batch_add(&b, message, NULL))
-		rc = no_memory(s);
-	if (rc == 0)
-		rc = snapshot_begin(&view);
+	rc = batch_add(&b, &m, NULL) ? snapshot_begin(&view) : no_memory(s);
 	if (rc == 0)
 		rc = try_within(s, view.mdb, name, &b, names, count);
 	snapshot_close(&view);

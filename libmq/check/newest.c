@@ -228,7 +228,7 @@ static int check_note(struct newest *n)
 
 int newest_end(struct newest *n)
 {
-	uint64_t total;
+	uint64_t total = 0;
 	int rc = check_note(n);
 	if (rc != 0 || !n->wanted)
 		return rc;

@@ -155,7 +155,7 @@ static int apply(struct queue *q, struct burial *b, struct lmq_verdict *v)
 
 static bool is_claimed(const lmq_receiver *r, const struct lmq_verdict *v)
 {
-	return v->outcome <= LMQ_BURY && v->count > 0 && v->partition < r->lane_count &&
+	return v->outcome <= LMQ_BURY && v->count > 0 && v->count <= UINT64_MAX - v->offset && v->partition < r->lane_count &&
 		receiver_has(r, (uint16_t)v->partition, v->offset, v->offset + v->count);
 }
 

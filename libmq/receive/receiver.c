@@ -191,8 +191,6 @@ static int skip_settled(lmq_receiver *r)
 	struct run_record found;
 	uint64_t until;
 	int rc;
-	if (r->checked == r->snapshot.serial)
-		return 0;
 	l->cursor.placed = false;
 	rc = get_group(r->queue->store, r->snapshot.mdb, r->queue->id, c->lane, r->group_name, &group);
 	if (rc == LMQ_END || (rc == 0 && group.space != l->group.space))

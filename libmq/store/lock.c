@@ -93,10 +93,9 @@ bool range_taken(int fd, off_t start, off_t length, off_t *taken_start, off_t *t
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = length };
 	if (fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK)
 		return false;
-	if (lock.l_len == 0 || lock.l_start > start + length)
-		lock.l_len = length;
 	*taken_start = lock.l_start;
-	*taken_end = lock.l_start + lock.l_len;
+	/* One without an end is none of ours. */
+	*taken_end = lock.l_len > 0 ? lock.l_start + lock.l_len : start + length;
 	return true;
 }
 

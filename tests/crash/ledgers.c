@@ -138,6 +138,8 @@ static void accept(void)
 	SOUND("a whole batch", batch(1, 0, true), batch(2, 1, true));
 	SOUND("no batch", batch(1, 0, false), batch(2, 1, false));
 	SOUND("a loss where it may be", send(1, LOSSY, 0));
+	SOUND("a lease of what was dropped", send(1, LOSSY, 0), note(NOTE_DELIVERED, 2, 1, LOSSY, 0),
+		lease(2, 1, 0, false, true), note(NOTE_LOST, 2, 1, LOSSY, 0));
 	SOUND("sent before there was a group", send(1, GROUP, 0), note(NOTE_GROUPED, 2, 0, GROUP, 0));
 	SOUND("sent twice under one id", send(1, SINGLE, 0), send(1, SINGLE, 0), take(2, 1, SINGLE, 0));
 	SOUND("superseded", keyed(NOTE_SENDING, 1, 1, 0, 5, LATEST), keyed(NOTE_SENT, 1, 1, 0, 5, LATEST),

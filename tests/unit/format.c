@@ -71,6 +71,60 @@ TEST(records, "records come back, and no flipped bit or cut is accepted")
 	CHECK(g.next == 12 && g.settled == 11 && g.space == 7);
 }
 
+/* Which boot and until when stands at the end, before the checksum. */
+static bool run_accepted(struct run_record *r, uint32_t boot, uint64_t steady)
+{
+	struct key k = key_run(3, 40);
+	struct run_record got;
+	uint8_t bytes[RUN_RECORD_MAX], *end;
+	size_t size = run_record_put(r, &k, bytes);
+	end = bytes + size - 4;
+	put64(put32(end - 12, boot), steady);
+	return run_record_get(&got, &k, bytes, record_seal(&k, bytes, end)) && got.boot == boot &&
+		got.steady == (int64_t)steady;
+}
+
+TEST(runs, "a lease keeps until when it lasts by either clock, in any version; nothing else has a second clock")
+{
+	static struct run_record r, got;
+	struct key k = key_run(3, 40);
+	uint8_t bytes[RUN_RECORD_MAX];
+	size_t size, plain;
+	r = (struct run_record){ .first = 40, .end = 50, .state = RUN_LEASED, .due = 7, .owner = "anna", .boot = 9,
+		.steady = INT64_MAX, .history = { .attempts = 1, .exit_status = -1 }, .error_size = 3, .error = "bad" };
+	size = run_record_put(&r, &k, bytes);
+	REQUIRE(run_record_get(&got, &k, bytes, size));
+	CHECK(got.boot == 9 && got.steady == INT64_MAX && got.due == 7 && got.state == RUN_LEASED);
+	CHECK(strcmp(got.owner, "anna") == 0 && got.error_size == 3 && memcmp(got.error, "bad", 3) == 0);
+	for (size_t i = 0; i < size; i++)
+		CHECK(!run_record_get(&got, &k, bytes, i));
+	CHECK(run_accepted(&r, 1, 0) && run_accepted(&r, UINT32_MAX, INT64_MAX));
+	CHECK(!run_accepted(&r, 0, 5) && !run_accepted(&r, 1, UINT64_C(1) << 63));
+	r.boot = 0;
+	plain = run_record_put(&r, &k, bytes);
+	CHECK(plain == size - 12 && run_record_get(&got, &k, bytes, plain) && got.boot == 0 && got.steady == 0);
+	r.boot = 9;
+	r.state = RUN_RETRYING;
+	CHECK(run_record_put(&r, &k, bytes) == plain && run_record_get(&got, &k, bytes, plain) && got.boot == 0);
+	r.state = RUN_LEASED;
+	run_record_put(&r, &k, bytes);
+	bytes[8] = RUN_RETRYING;
+	CHECK(!run_record_get(&got, &k, bytes, record_seal(&k, bytes, bytes + size - 4)));
+}
+
+TEST(longest, "the longest run there can be has room")
+{
+	static struct run_record r = { .first = 40, .end = UINT64_MAX, .state = RUN_LEASED, .due = INT64_MAX,
+		.key_hash = UINT64_MAX, .boot = UINT32_MAX, .steady = INT64_MAX, .error_size = RUN_ERROR_MAX };
+	struct key k = key_run(3, 40);
+	uint8_t bytes[RUN_RECORD_MAX + 1];
+	memset(r.owner, 'o', RUN_OWNER_MAX);
+	memset(&r.history, 0x7f, sizeof r.history);
+	memset(&r.history.attempts, 0xff, 5 * sizeof r.history.attempts);
+	r.history.reason = LMQ_TIMEOUT;
+	CHECK(run_record_put(&r, &k, bytes) <= RUN_RECORD_MAX);
+}
+
 TEST(channels, "a channel's record keeps its name and the properties that were set")
 {
 	struct channel_record r = { .kind = LMQ_STREAM, .created = 5, .name = "orders.eu" }, got;

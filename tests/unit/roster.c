@@ -156,7 +156,10 @@ TEST(joins, "a slot is joined, left, and joined again; no slot is nothing")
 	roster_begin(store, -1, 1, 2, 1);
 	roster_extend(store, -1, 2);
 	roster_holding(store, -1, true);
+	roster_turn(store, -1, SPACE);
+	roster_lanes(store, -1, (const uint64_t[2]){ 1, 1 });
 	roster_clear(store, -1);
+	CHECK_EQUAL(used_slots(), 2);
 	CHECK_EQUAL(roster_ticket(store, -1), 0);
 	end();
 }

@@ -103,6 +103,26 @@ TEST(circles, "a route that would close a circle is refused, and the sentence na
 	end();
 }
 
+TEST(long_circle, "of a circle that is too long for a sentence the last part is named, and that there is more")
+{
+	enum { STEPS = 6, LENGTH = 100 };
+	char name[STEPS][LENGTH + 1], *cut, *last;
+	lmq_channel *c;
+	begin();
+	for (int i = 0; i < STEPS; i++) {
+		memset(name[i], 'a' + i, LENGTH);
+		name[i][LENGTH] = '\0';
+		CHECK(lmq_channel_open(store, name[i], LMQ_TOPIC, LMQ_CREATE, &c) == 0);
+		lmq_channel_close(c);
+		CHECK(i == 0 || add(name[i - 1], name[i]) == 0);
+	}
+	CHECK(add(name[STEPS - 1], name[0]) == LMQ_EINVAL);
+	cut = strstr(lmq_error(store), "circle: ... -> ");
+	last = strstr(lmq_error(store), name[STEPS - 1]);
+	CHECK(cut && last && strncmp(last + LENGTH, " -> ", 4) == 0 && strcmp(last + LENGTH + 4, name[0]) == 0);
+	end();
+}
+
 TEST(itself, "a pattern that matches its own destination does not copy to it, and a queue leads nowhere")
 {
 	begin();
@@ -119,7 +139,7 @@ TEST(itself, "a pattern that matches its own destination does not copy to it, an
 
 TEST(again, "the same route is there once, whatever the order of its conditions")
 {
-	const char *two[] = { "a=1", "b=2" }, *other[] = { "b=2", "a=1" };
+	const char *two[] = { "a=1", "b=2" }, *other[] = { "b=2", "a=1" }, *third[] = { "a=1", "c=2" };
 	struct lmq_route r = { .source = "a.#", .destination = "q.one", .headers = two, .header_count = 2 };
 	struct lmq_route *list;
 	size_t n;
@@ -139,6 +159,8 @@ TEST(again, "the same route is there once, whatever the order of its conditions"
 	CHECK(lmq_route_remove(store, 1) == 0 && lmq_route_remove(store, 1) == LMQ_ENOENT);
 	r.any = false;
 	CHECK(lmq_route_add(store, &r, &added) == 0 && added && r.number == 3);
+	r.headers = third;
+	CHECK(lmq_route_add(store, &r, &added) == 0 && added && r.number == 4);
 	CHECK(add("a.one", "nowhere") == LMQ_ENOENT && add("a..", "c") == LMQ_EINVAL);
 	end();
 }
@@ -248,6 +270,56 @@ TEST(large, "a large body is stored once for all copies, and stays until the las
 	for (more = true; more;)
 		REQUIRE(lmq_store_sweep(store, &more) == 0);
 	CHECK(table_count('B') == 0 && table_count('V') == 0);
+	end();
+}
+
+TEST(some, "of a batch with large bodies a channel gets those that its routes choose, and refuses only those")
+{
+	static char body[100000];
+	const char *limit = "max-message=64K";
+	struct lmq_route choosy = plain_route("a.two", "q.one"), other = plain_route("a.two", "q.two");
+	struct lmq_message m = LMQ_MESSAGE_INIT;
+	bool added, made;
+	begin();
+	choosy.key = "small";
+	other.key = "large";
+	CHECK(lmq_route_add(store, &choosy, &added) == 0 && lmq_route_add(store, &other, &added) == 0);
+	CHECK(lmq_channel_make(store, "q.one", LMQ_QUEUE, &limit, 1, &made, NULL, NULL) == 0);
+	for (int i = 0; i < 4; i++) {
+		m.key = i % 2 ? (struct lmq_bytes){ "small", 5 } : (struct lmq_bytes){ "large", 5 };
+		m.body = (struct lmq_bytes){ body, i % 2 ? 100 : sizeof body };
+		CHECK(lmq_writer_add(writer, channel[1], &m) == 0);
+	}
+	CHECK(lmq_writer_commit(writer) == 0);
+	CHECK(count(1) == 4 && count(6) == 2 && count(7) == 2);
+	m.body.size = sizeof body;
+	CHECK(lmq_writer_add(writer, channel[1], &m) == 0 && lmq_writer_commit(writer) == LMQ_EDATA);
+	CHECK_TEXT(lmq_error(store),
+		"q.one: a message that a route leads there is larger than the queue takes (max-message=64K)");
+	CHECK(count(1) == 4 && count(6) == 2);
+	end();
+}
+
+TEST(tried, "what cannot be sent cannot be tried either, and what can may be of any size")
+{
+	static char body[1000000];
+	struct lmq_message m = LMQ_MESSAGE_INIT;
+	char (*reached)[LMQ_NAME_MAX + 1];
+	size_t n;
+	begin();
+	CHECK(add("a.two", "q.one") == 0);
+	m.priority = 11;
+	CHECK(lmq_route_test(store, "a.two", &m, &reached, &n) == LMQ_EDATA);
+	CHECK_TEXT(lmq_error(store), "a.two: the priority is not 0 to 9");
+	m.priority = 1;
+	m.body = (struct lmq_bytes){ body, sizeof body };
+	CHECK(lmq_route_test(store, "a..two", &m, &reached, &n) == LMQ_EINVAL);
+	CHECK(lmq_route_test(store, "q.one", &m, &reached, &n) == LMQ_EKIND);
+	CHECK(lmq_route_test(store, "b.nobody", &m, &reached, &n) == 0 && n == 0);
+	free(reached);
+	REQUIRE(lmq_route_test(store, "a.two", &m, &reached, &n) == 0 && n == 1);
+	CHECK_TEXT(reached[0], "q.one");
+	free(reached);
 	end();
 }
 

@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include "cmd.h"
+#include "output.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>

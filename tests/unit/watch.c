@@ -2,11 +2,14 @@
 /* Watches: what ends a wait, and what does not; on words alone, with descriptors, with holders to outlive. */
 #include "watching.h"
 
+#include "wait/relay.h"
+
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <stddef.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 
 enum { ROUNDS = 300 };
@@ -33,17 +36,28 @@ static void late_committer(int from, int to)
 	lmq_store_close(s);
 }
 
-/* So many commits, each of which ends one wait. Not one second passes, as it would if one were missed. */
-static void commits(void (*run)(int from, int to), struct pollfd *fds, size_t count)
+/* The committers have to bump the word that stands for all. */
+static void any_committer(int from, int to)
 {
-	struct other o = start(run);
+	lmq_store *s = place_open();
+	tell(to);
+	while (told(from)) {
+		asleep(getppid());
+		notify_wake(notify_channel(s, 1));
+		notify_wake(&s->control->any);
+	}
+	lmq_store_close(s);
+}
+
+/* So many commits, each of which ends one wait. Not one second passes, as it would if one were missed. */
+static void commits_of(const struct other *o, unsigned rounds, struct pollfd *fds, size_t count)
+{
 	int64_t slowest = 0;
-	told(o.from);
-	for (int i = 0; i < ROUNDS; i++) {
+	for (unsigned i = 0; i < rounds; i++) {
 		uint32_t before = notify_channel(store, 1)->sequence;
 		int64_t began = clock_monotonic(), took;
 		lmq_watch_arm(watch);
-		tell(o.to);
+		tell(o->to);
 		while (notify_channel(store, 1)->sequence == before) {
 			CHECK(lmq_watch_poll(watch, fds, count, LMQ_FOREVER) == 0);
 			lmq_watch_arm(watch);
@@ -52,6 +66,13 @@ static void commits(void (*run)(int from, int to), struct pollfd *fds, size_t co
 		slowest = took > slowest ? took : slowest;
 	}
 	CHECK(slowest < 700 * (int64_t)MS);
+}
+
+static void commits(void (*run)(int from, int to), struct pollfd *fds, size_t count)
+{
+	struct other o = start(run);
+	told(o.from);
+	commits_of(&o, ROUNDS, fds, count);
 	finish(&o);
 }
 
@@ -244,6 +265,25 @@ TEST(unarmed, "a wait without arming is refused")
 	place_remove();
 }
 
+TEST(many_channels, "who watches more channels than the kernel waits for is woken by what happens anywhere")
+{
+	unsigned descriptors = descriptors_now();
+	struct other o;
+	place_make();
+	begin(false);
+	for (int i = 0; i < WORDS_MAX; i++)
+		CHECK(lmq_watch_channel(watch, &channel) == 0);
+	o = start(any_committer);
+	told(o.from);
+	commits_of(&o, 20, NULL, 0);
+	finish(&o);
+	for (int i = 0; i < WORDS_MAX; i++)
+		lmq_watch_forget(watch, &channel);
+	commits(late_committer, NULL, 0);
+	end(descriptors);
+	place_remove();
+}
+
 /* From now on the kernel does not know these calls. */
 static bool forget_calls(uint32_t a, uint32_t b)
 {
@@ -257,19 +297,6 @@ static bool forget_calls(uint32_t a, uint32_t b)
 	struct sock_fprog program = { sizeof code / sizeof *code, code };
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
 		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-}
-
-/* The committers have to bump the word that stands for all. */
-static void any_committer(int from, int to)
-{
-	lmq_store *s = place_open();
-	tell(to);
-	while (told(from)) {
-		asleep(getppid());
-		notify_wake(notify_channel(s, 1));
-		notify_wake(&s->control->any);
-	}
-	lmq_store_close(s);
 }
 
 static void old_kernel(int from, int to)
@@ -300,12 +327,13 @@ static void old_kernel(int from, int to)
 	_exit(unit_failures != 0);
 }
 
-TEST(old_kernel, "without futex_waitv and pidfd_open a commit ends a wait all the same")
+/* In a process of its own, which does without some calls of the kernel. */
+static void elsewhere(void (*run)(int from, int to))
 {
 	struct other o;
 	int status;
 	place_make();
-	o = start(old_kernel);
+	o = start(run);
 	if (told(o.from))
 		tell(o.to);
 	CHECK(waitpid(o.pid, &status, 0) == o.pid);
@@ -314,6 +342,50 @@ TEST(old_kernel, "without futex_waitv and pidfd_open a commit ends a wait all th
 	close(o.to);
 	close(o.from);
 	place_remove();
+}
+
+TEST(old_kernel, "without futex_waitv and pidfd_open a commit ends a wait all the same")
+{
+	elsewhere(old_kernel);
+}
+
+static void no_thread(int from, int to)
+{
+	struct other o, c;
+	struct pollfd fds = { from, POLLIN, 0 };
+	int64_t began;
+	unit_failures = 0;
+	begin(true);
+	o = start(holder);
+	told(o.from);
+	c = start(late_committer);
+	told(c.from);
+	if (!forget_calls(SYS_clone, SYS_clone3))
+		_exit(77);
+	commits_of(&c, 20, NULL, 0);
+	commits_of(&c, 20, &fds, 1);
+	tell(to);
+	while (fds.revents == 0) {
+		lmq_watch_arm(watch);
+		CHECK_EQUAL(lmq_watch_poll(watch, &fds, 1, LMQ_FOREVER), 0);
+	}
+	CHECK(told(from));
+	kill(o.pid, SIGKILL);
+	finish(&o);
+	began = clock_monotonic();
+	lmq_watch_arm(watch);
+	CHECK_EQUAL(lmq_watch_wait(watch, began + 20000 * (int64_t)MS), 0);
+	CHECK(clock_monotonic() - began < 5000 * (int64_t)MS);
+	finish(&c);
+	lmq_watch_close(watch);
+	lmq_store_close(store);
+	fflush(stdout);
+	_exit(unit_failures != 0);
+}
+
+TEST(no_thread, "where no thread can be had commits, descriptors and deaths end a wait all the same")
+{
+	elsewhere(no_thread);
 }
 
 UNIT_MAIN

@@ -196,9 +196,10 @@ static bool acknowledged(struct account *c, const struct entry *e, struct messag
 	return true;
 }
 
+/* From where messages are dropped, or the queue is removed, they go whoever has them. */
 static bool lost(struct account *c, const struct entry *e, struct message *m)
 {
-	if (e->number == m->number && m->hold == HOLD_LEASED && e->time < m->until)
+	if (e->number == m->number && m->hold == HOLD_LEASED && e->time < m->until && !(promised(c, m->place) & PLACE_LOSSY))
 		return wrong(c, e, "a lease was lost before its end");
 	if (e->number == m->number)
 		m->maybe = false;
