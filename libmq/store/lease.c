@@ -74,20 +74,21 @@ int lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t en
 int lease_free(lmq_store *s, uint32_t space, uint64_t first, uint64_t end, struct run *part)
 {
 	uint64_t wrap = (first | UINT32_MAX) + 1, until;
+	int rc = 0;
 	if (end > wrap)
 		end = wrap;
 	until = end;
 	/* On a read-only filesystem nobody can hold anything. */
-	if (s->control_fd >= 0 && free_part(s->control_fd, space, &first, end, &until) != 0)
-		return LMQ_END;
+	if (s->control_fd >= 0)
+		rc = free_part(s->control_fd, space, &first, end, &until);
 	*part = (struct run){ first, until };
-	return 0;
+	return rc == EAGAIN ? LMQ_END : rc == 0 ? 0 : fail_errno(s, s->path, rc);
 }
 
 bool lease_taken(lmq_store *s, uint32_t space, uint64_t offset)
 {
 	struct run part;
-	return lease_free(s, space, offset, offset + 1, &part) == LMQ_END;
+	return lease_free(s, space, offset, offset + 1, &part) != 0;	/* in doubt it is */
 }
 
 void lease_give(int fd, uint32_t space, const struct run *r)
