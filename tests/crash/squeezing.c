@@ -83,7 +83,10 @@ static int put_logged(lmq_writer *w, lmq_channel *log)
 	return rc == 0 ? lmq_writer_commit(w) : rc;
 }
 
-/* A stream with a group that takes keys in order, and one that does not and has let every second message go. */
+/*
+ * A stream with a group that takes keys in order, and one that does not and has let every second message go. It gets its
+ * property last: by then what it drops has been received.
+ */
 static int prepare_log(void *argument)
 {
 	const char *const order = "order=key";
@@ -96,9 +99,7 @@ static int prepare_log(void *argument)
 	size_t n;
 	int rc = desk_open(&d, brim_store, LMQ_CREATE, 0);
 	if (rc == 0)
-		rc = lmq_channel_make(d.store, "log", LMQ_STREAM, argument, argument ? 1 : 0, &made, NULL, NULL);
-	if (rc == 0)
-		rc = lmq_channel_open(d.store, "log", LMQ_STREAM, 0, &log);
+		rc = lmq_channel_open(d.store, "log", LMQ_STREAM, LMQ_CREATE, &log);
 	if (rc == 0)
 		rc = put_logged(d.writer, log);
 	if (rc == 0)
@@ -111,6 +112,8 @@ static int prepare_log(void *argument)
 		rc = lmq_receiver_claim(r, LOGGED, 1 << 20, &n);
 	for (v.offset = 0; rc == 0 && v.offset < LOGGED; v.offset += 2)
 		rc = lmq_receiver_conclude(r, &v, 1, NULL, LMQ_SYNC_FULL);
+	if (rc == 0)
+		rc = lmq_channel_make(d.store, "log", LMQ_STREAM, argument, argument ? 1 : 0, &made, NULL, NULL);
 	lmq_receiver_close(r);
 	lmq_channel_close(log);
 	desk_close(&d);

@@ -99,6 +99,14 @@ static int wait_for(lmq_watch *w, enum role role)
 	return rc == LMQ_EINTR || rc == LMQ_ETIME ? 0 : rc;
 }
 
+/* Nothing is left: so all is settled, also what nobody counted who was killed in between. */
+static void catch_up(uint64_t sent)
+{
+	uint64_t settled = atomic_load(&residents->settled);
+	while (settled < sent && !atomic_compare_exchange_weak(&residents->settled, &settled, sent))
+		;
+}
+
 /* From the queue with the work, or from one to which nothing comes. */
 static int consume(const char *name, enum role role)
 {
@@ -113,9 +121,12 @@ static int consume(const char *name, enum role role)
 	if (rc == 0)
 		rc = lmq_watch_receiver(w, r);
 	while (rc == 0) {
+		uint64_t sent = atomic_load(&residents->sent);
 		resident_at(role, READING);
 		lmq_watch_arm(w);
 		rc = receive(r, 2 * BATCH, true);
+		if (rc == LMQ_END && role == CONSUMER)
+			catch_up(sent);
 		if (rc == LMQ_END)
 			rc = wait_for(w, role);
 	}
