@@ -125,7 +125,7 @@ static int name_wrong(struct newest *n)
 	struct txn t = { .store = n->a->s, .mdb = n->a->view.mdb };	/* only to look */
 	struct snapshot view;
 	struct log_cursor c;
-	struct entries e;
+	struct entries e = { .cursor = NULL };
 	uint8_t hash[16];
 	bool there;
 	int rc = log_cursor_within(&t, n->o->id, n->lane, h, &view, &c);

@@ -21,6 +21,13 @@ static int put_position(struct reader *p)
 	return rescue_put(p->r, &k, value, group_record_put(&p->g, &k, value));
 }
 
+static bool same_position(const struct group_record *a, const struct group_record *b)
+{
+	return a->next == b->next && a->settled == b->settled && a->space == b->space && a->flags == b->flags &&
+		a->floor == b->floor && memcmp(a->state, b->state, sizeof a->state) == 0 &&
+		memcmp(a->counter, b->counter, sizeof a->counter) == 0;
+}
+
 static int mend_reader(struct reader *p)
 {
 	struct group_record before = p->g;
@@ -42,7 +49,7 @@ static int mend_reader(struct reader *p)
 		rc = mend_chains(p);
 	/* All below next is settled or in a run. */
 	p->g.settled = p->g.next - unsettled(&p->g);
-	if (rc != 0 || memcmp(&before, &p->g, sizeof before) == 0)
+	if (rc != 0 || same_position(&before, &p->g))
 		return rc;
 	p->r->result->mended++;
 	return put_position(p);
