@@ -362,7 +362,7 @@ help:
 	@echo 'make check       build, run every test; TESTS="tests/10-*.bats" runs only these'
 	@echo 'make demo        build, then watch the tools at work on the names of real files'
 	@echo 'make bench       measure; BENCH=send runs one row, SIZE=small|full takes less or more time'
-	@echo 'make torture     the whole of the crash tests, below 45 minutes; ROWS="states" takes only these'
+	@echo 'make torture     the whole of the crash tests, some 45 minutes; ROWS="states" takes only these'
 	@echo 'make soak        the same over and over, HOURS=8 long, each time with another seed'
 	@echo 'make fuzz        each parser and decoder by libFuzzer, for SECONDS=60; TARGETS="glob block" takes only these'
 	@echo 'make mutants     break the library in many places, one at a time; is each found?'
