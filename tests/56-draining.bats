@@ -65,25 +65,40 @@ crash() {
 	grep -q 'sending ends with .*input/output error; again: .*/rationing -r 1' "$err"
 }
 
+# compacting STATUS: a program compacts the store, which must end with that status of the library. The C on stdin comes
+# first; it has prepare(), which is called before.
+compacting() {
+	test_c "$MQ_STORE" < <(
+		echo '#define _GNU_SOURCE'
+		cat
+		cat <<-END
+			#include <libmq.h>
+			#include <stdio.h>
+			int main(int argc, char **argv)
+			{
+				uint64_t before, after;
+				lmq_store *s;
+				int rc;
+				prepare();
+				rc = lmq_store_compact(argv[argc - 1], NULL, &s, &before, &after);
+				if (rc != $1)
+					printf("%d: %s\\n", rc, lmq_error(s));
+				lmq_store_close(s);
+				return rc != $1;
+			}
+		END
+	)
+}
+
 @test "a program that compacts a store under a limit on the size of files is told, and not killed" {
 	must mq-send -q q a
 	must rm "$MQ_STORE/control"
-	test_c "$MQ_STORE" <<-'END'
-		#include <libmq.h>
-		#include <stdio.h>
+	compacting LMQ_ENOSPC <<-'END'
 		#include <sys/resource.h>
-		int main(int argc, char **argv)
+		static void prepare(void)
 		{
 			struct rlimit limit = { 16 << 10, RLIM_INFINITY };
-			uint64_t before, after;
-			lmq_store *s;
-			int rc;
 			setrlimit(RLIMIT_FSIZE, &limit);
-			rc = lmq_store_compact(argv[argc - 1], NULL, &s, &before, &after);
-			if (rc != LMQ_ENOSPC)
-				printf("%d: %s\n", rc, lmq_error(s));
-			lmq_store_close(s);
-			return rc != LMQ_ENOSPC;
 		}
 	END
 	must mq-recv -q q
@@ -91,29 +106,18 @@ crash() {
 
 @test "what LMDB cannot store in a copy is told as a status of the library" {
 	must mq-send -q q a
-	test_c "$MQ_STORE" <<-'END'
-		#define _GNU_SOURCE
+	compacting LMQ_ELIMIT <<-'END'
 		#include <dlfcn.h>
-		#include <libmq.h>
 		#include <lmdb.h>
-		#include <stdio.h>
 		static int fails;
 		int mdb_cursor_put(MDB_cursor *cursor, MDB_val *key, MDB_val *value, unsigned flags)
 		{
 			int (*real)(MDB_cursor *, MDB_val *, MDB_val *, unsigned) = dlsym(RTLD_NEXT, "mdb_cursor_put");
 			return fails ? MDB_TXN_FULL : real(cursor, key, value, flags);
 		}
-		int main(int argc, char **argv)
+		static void prepare(void)
 		{
-			uint64_t before, after;
-			lmq_store *s;
-			int rc;
 			fails = 1;
-			rc = lmq_store_compact(argv[argc - 1], NULL, &s, &before, &after);
-			if (rc != LMQ_ELIMIT)
-				printf("%d: %s\n", rc, lmq_error(s));
-			lmq_store_close(s);
-			return rc != LMQ_ELIMIT;
 		}
 	END
 	must mq-recv -q q

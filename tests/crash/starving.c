@@ -11,6 +11,7 @@
  * The deliberate faults: a failed commit is acknowledged all the same; a failed transaction is not aborted; the reserve
  * is not given back before LMDB's recovery; memory is forgotten.
  */
+#include "people/company.h"
 #include "scenario/experiment.h"
 
 #include <errno.h>
@@ -166,30 +167,6 @@ static int act(void *argument)
 	return 0;
 }
 
-static int die_in_transaction(void *argument)
-{
-	lmq_store *s;
-	struct txn t;
-	int rc = lmq_store_open(argument, NULL, &s);
-	if (rc == 0)
-		rc = txn_begin(s, &t);
-	if (rc == 0)
-		raise(SIGKILL);
-	return rc;
-}
-
-static struct turn kept, leave;
-
-static int keep_open(void *argument)
-{
-	lmq_store *s;
-	int rc = lmq_store_open(argument, NULL, &s);
-	turn_give(&kept);
-	turn_wait(&leave);
-	lmq_store_close(s);
-	return rc;
-}
-
 struct bite {
 	unsigned index;
 	bool orphaned;		/* LMDB's mutex belongs to a dead process, and somebody else has the store open */
@@ -202,11 +179,8 @@ static pid_t begin(struct bite *b)
 	a = experiment_act(&operations[b->index], PATIENCE * (int64_t)MS);
 	experiment_anew();
 	memset(meal, 0, sizeof *meal);
-	if (b->orphaned) {
-		b->keeper = child(keep_open, path);
-		turn_wait(&kept);
-		need(in_child(die_in_transaction, path) == KILLED, "nobody died in a transaction");
-	}
+	if (b->orphaned)
+		b->keeper = invite(path, DEAD);
 	return child(act, &a);
 }
 
@@ -216,10 +190,7 @@ static void end(struct bite *b, pid_t pid)
 	turn_give(&go);
 	status = end_of(pid);
 	need(status == 0, "%s: it ended with %d", name, status);
-	if (b->orphaned) {
-		turn_give(&leave);
-		need(end_of(b->keeper) == 0, "%s: who had the store open", name);
-	}
+	send_away(b->keeper, name);
 }
 
 /* The starved one stands at the end of its operation, or it died. */
@@ -308,8 +279,6 @@ static void setup(const struct trial *t)
 	meal = shared_memory(sizeof *meal);
 	turn_init(&stands);
 	turn_init(&go);
-	turn_init(&kept);
-	turn_init(&leave);
 	experiment_begin(t);
 }
 

@@ -191,15 +191,6 @@ static struct lmq_group_info info(void)
 	return one;
 }
 
-static void trim(uint64_t to)
-{
-	struct lmq_trim what = LMQ_TRIM_INIT;
-	uint64_t at = 0, dropped;
-	bool more = true;
-	for (what.to = to; more;)
-		good(lmq_channel_trim(channel, &what, &at, &dropped, &more));
-}
-
 TEST(into_lease, "a seek into the middle of a leased batch settles what lies before, and ends the lease of the rest")
 {
 	static const char *const why[] = { "the message was settled", "there was no such delivery, or a process holds it" };
@@ -265,7 +256,7 @@ TEST(held_missed, "what retention drops while it is in somebody's hands is misse
 		struct lmq_verdict v = { .offset = i, .count = 1, .exit_status = -1 };
 		good(lmq_receiver_conclude(a, &v, 1, NULL, LMQ_SYNC_RELAXED));
 	}
-	trim(4 * APART);
+	trim_to(4 * APART);
 	CHECK(claimed(b, 9) == 0 && lmq_receiver_missed(b) == 0);
 	lmq_receiver_close(a);
 	CHECK(claimed(b, 9) == 0 && lmq_receiver_missed(b) == 2 * APART);
@@ -295,7 +286,7 @@ TEST(lag, "what was dropped before a group came to it is no part of its lag")
 		CHECK_EQUAL(claimed(r, 1), 1);
 		lmq_receiver_release(r);
 		CHECK(info().lag == SENT && info().position == 0 && info().blocked == (ordered ? SENT - 1 : 0));
-		trim(4);
+		trim_to(4);
 		CHECK(info().lag == SENT - 4 && info().position == 4);
 		CHECK_EQUAL(claimed(r, 1), 1);
 		CHECK(next(r, 4));

@@ -46,15 +46,6 @@ static void shift(int64_t by, int64_t there)
 	CHECK_EQUAL(next(), there);
 }
 
-static void trim(uint64_t to)
-{
-	struct lmq_trim what = LMQ_TRIM_INIT;
-	uint64_t at = 0, dropped;
-	bool more = true;
-	for (what.to = to; more;)
-		good(lmq_channel_trim(channel, &what, &at, &dropped, &more));
-}
-
 TEST(shifts, "a reader is moved by a number of messages, as far as there are any")
 {
 	static const enum lmq_kind kinds[] = { LMQ_QUEUE, LMQ_TOPIC, LMQ_STREAM };
@@ -90,7 +81,7 @@ TEST(trimmed, "what was dropped is neither moved back to nor counted on the way"
 	good(send_sized(SENT, 10));
 	CHECK_EQUAL(next(), 0);
 	shift(9, 10);
-	trim(7);
+	trim_to(7);
 	shift(-2, 9);
 	shift(-5, 7);
 	CHECK(lmq_reader_seek(reader, LMQ_SEEK_OFFSET, 2) == 0);
@@ -113,7 +104,7 @@ TEST(overtaken, "of what is dropped under a reader it has missed what it would h
 		CHECK(lmq_reader_seek(reader, LMQ_SEEK_OFFSET, 11) == 0);
 		CHECK_EQUAL(previous(), 10);
 		lmq_reader_pause(reader);
-		trim(backward[i].trimmed);
+		trim_to(backward[i].trimmed);
 		CHECK_EQUAL(previous(), backward[i].next);
 		CHECK_EQUAL(lmq_reader_missed(reader), backward[i].missed);
 		end();
@@ -122,7 +113,7 @@ TEST(overtaken, "of what is dropped under a reader it has missed what it would h
 	good(send_sized(SENT, 10));
 	CHECK_EQUAL(next(), 0);
 	lmq_reader_pause(reader);
-	trim(8);
+	trim_to(8);
 	CHECK_EQUAL(next(), 8);
 	CHECK_EQUAL(lmq_reader_missed(reader), 7);
 	end();

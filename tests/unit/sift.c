@@ -225,11 +225,7 @@ TEST(faster, "what somebody else settled between a claim's look and its lock is 
 
 static void trim_three(void)
 {
-	struct lmq_trim what = LMQ_TRIM_INIT;
-	uint64_t at = 0, dropped;
-	bool more;
-	what.to = 3;
-	good(lmq_channel_trim(channel, &what, &at, &dropped, &more));
+	trim_to(3);
 }
 
 TEST(dropped, "what is dropped between a claim's look and its lock, or in its hands, is not handed out")

@@ -80,6 +80,16 @@ static inline int send_sized(unsigned count, size_t size)
 	return rc == 0 ? lmq_writer_commit(writer) : rc;
 }
 
+/* What lies before that offset is trimmed away. */
+static inline void trim_to(uint64_t to)
+{
+	struct lmq_trim what = LMQ_TRIM_INIT;
+	uint64_t at = 0, dropped;
+	bool more = true;
+	for (what.to = to; more;)
+		good(lmq_channel_trim(channel, &what, &at, &dropped, &more));
+}
+
 static inline uint64_t stored(const char *name)
 {
 	struct lmq_channel_info info;

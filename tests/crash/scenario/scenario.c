@@ -97,6 +97,18 @@ static int op_batch(struct act *a)
 	return send_some(a, "jobs", (struct lmq_message){ .priority = 6 }, BATCH);
 }
 
+/* The first message was added, or rc says why not. */
+static int commit_one(struct act *a, lmq_writer *w, lmq_channel *c, int rc)
+{
+	if (rc == 0)
+		rc = act_change(a, lmq_writer_commit(w));
+	if (rc == 0)
+		a->notes[a->first].sent = DONE;
+	lmq_writer_close(w);
+	lmq_channel_close(c);
+	return rc;
+}
+
 static int op_large(struct act *a)
 {
 	struct lmq_message m = LMQ_MESSAGE_INIT;
@@ -114,13 +126,7 @@ static int op_large(struct act *a)
 		rc = lmq_writer_write(w, body + at, sizeof body / 3);
 	if (rc == 0)
 		rc = lmq_writer_end(w);
-	if (rc == 0)
-		rc = act_change(a, lmq_writer_commit(w));
-	if (rc == 0)
-		a->notes[a->first].sent = DONE;
-	lmq_writer_close(w);
-	lmq_channel_close(c);
-	return rc;
+	return commit_one(a, w, c, rc);
 }
 
 static int op_dedup(struct act *a)
@@ -182,13 +188,7 @@ static int op_number(struct act *a)
 		rc = lmq_writer_resume(w, c, "load", &stored);
 	if (rc == 0)
 		rc = act_add(a, w, c, (struct lmq_message)LMQ_MESSAGE_INIT, a->first);
-	if (rc == 0)
-		rc = act_change(a, lmq_writer_commit(w));
-	if (rc == 0)
-		a->notes[a->first].sent = DONE;
-	lmq_writer_close(w);
-	lmq_channel_close(c);
-	return rc;
+	return commit_one(a, w, c, rc);
 }
 
 const struct operation operations[] = {
