@@ -247,6 +247,20 @@ small_window() {
 	must mq-check
 }
 
+@test "several programs that are the first to write into an older store bring it to the present format once" {
+	for _ in {1..20}; do
+		rm -rf s
+		tar -xzf "$ROOT/tests/data/store-format-3.tgz"
+		chmod -R go-w s
+		senders=()
+		for i in {1..4}; do
+			mq-send -q -s ./s jobs "$i" 3>&- &
+			senders+=($!)
+		done
+		for i in "${senders[@]}"; do wait "$i"; done
+	done
+}
+
 @test "a store of format 3 is repaired, with its leases" {
 	tar -xzf "$ROOT/tests/data/store-format-3.tgz"
 	chmod -R go-w s

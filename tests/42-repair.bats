@@ -143,6 +143,21 @@ told() {
 	must mq-check ./saved
 }
 
+@test "a list of free pages that begins where the records do is not believed, and costs nothing" {
+	export MQ_STORE=$PWD/plain
+	seq 100 | mq-send -q jobs
+	mq-recv -n 40 jobs >taken
+	# The newest meta page: that of the even or of the odd transactions. Its trees begin at 80 and at 128.
+	data=$MQ_STORE/data.mdb
+	meta=0
+	(($(od -An -t u8 -j 144 -N 8 "$data") > $(od -An -t u8 -j $((4096 + 144)) -N 8 "$data"))) || meta=4096
+	dd if="$data" of=root bs=1 skip=$((meta + 128)) count=8 status=none
+	dd if=root of="$data" bs=1 seek=$((meta + 80)) conv=notrunc status=none
+	must mq-check --repair=mended
+	must mq-check -s ./mended
+	prints "$(seq 41 100)" mq-recv -e -s ./mended jobs
+}
+
 @test "an audited stream that lost a block has a new chain, and another digest" {
 	mq-make -q --stream book audit=yes >made
 	seq -f 'line %g' 3000 | mq-pub -q book

@@ -117,15 +117,23 @@ number() {
 	od -An -t "u$3" -j "$2" -N "$3" "$1" | tr -d ' '
 }
 
-@test "a page whose header says that it is thousands of pages is not given back as such" {
-	seq 5000 | mq-send -q jobs
-	size=$(stat -c %s "$MQ_STORE/data.mdb")
+# claim_pages AT BYTES [MOST [SKIP]]: the headers of pages for long values, most of them behind the first few, say another
+# number of pages; sets size, and long, how many.
+claim_pages() {
+	local data=$MQ_STORE/data.mdb page skip=${4-0}
+	size=$(stat -c %s "$data")
 	long=0
 	for ((page = 2; page < size / 4096; page++)); do
-		(($(number "$MQ_STORE/data.mdb" $((page * 4096 + 10)) 2) == 4)) || continue
-		poke "$MQ_STORE/data.mdb" $((page * 4096 + 13)) '\377\377'
+		(($(number "$data" $((page * 4096 + 10)) 2) == 4 && long < ${3-1000000})) || continue
+		((skip-- <= 0)) || continue
+		poke "$data" $((page * 4096 + $1)) "$2"
 		long=$((long + 1))
 	done
+}
+
+@test "a page whose header says that it is thousands of pages is not given back as such" {
+	seq 5000 | mq-send -q jobs
+	claim_pages 13 '\377\377'
 	((long > 3))
 	must_fail 70 mq-recv -n 4000 jobs
 	grep -q ': the store is damaged: a page of a long value$' "$err"
@@ -133,6 +141,44 @@ number() {
 	must_fail 2 mq-check
 	grep -q '^mq-check: page [0-9]*: ' "$err"
 	(($(stat -c %s "$MQ_STORE/data.mdb") < size + 100000))
+}
+
+@test "nor is that of a value which is hardly too long for a page with others, when more is appended to it" {
+	head -c 1990 /dev/zero | tr '\0' x | mq-send -q -r jobs
+	claim_pages 12 '\21'
+	((long == 1))
+	seq 20000 | mq-send -q others
+	refuses 70 'a page of a long value' mq-send jobs small
+	prints "$(seq 20000)" mq-recv -e others
+}
+
+@test "nor is that of a block in which compaction makes holes" {
+	must mq-make -q --stream table max-per-key=1
+	for i in {1..120}; do mq-pub -q -k "$i" table "$(printf '%0150d' "$i")"; done
+	seq 20000 | mq-send -q others
+	cp -a "$MQ_STORE" sound
+	# Its blocks come first, the last of them anywhere.
+	for skip in 0 1 2 3; do
+		rm -r "$MQ_STORE"
+		cp -a sound "$MQ_STORE"
+		claim_pages 12 '\21' 1 "$skip"
+		((long == 1))
+		for i in {1..60}; do mq-pub -q -k "$i" table "$(printf '%0150d' "$i")" 2>message || break; done
+		must_fail 2 mq-check
+		grep -q 'another number of overflow pages' "$err"
+		same 'mq-peek -n 20000 others' 'seq 20000'
+	done
+}
+
+@test "nor is that of a route that goes" {
+	must mq-make -q --queue sink
+	must mq-make -q --topic news
+	conditions=()
+	for i in {1..20}; do conditions+=(-m "h$i=$(printf '%0120d' "$i")"); done
+	must mq-route -q "${conditions[@]}" news sink
+	claim_pages 12 '\21'
+	((long == 1))
+	refuses 70 'a page of a long value' mq-route --remove news sink
 }
 
 @test "a list of free pages that makes no sense is refused by the first who writes" {

@@ -44,8 +44,8 @@ bool block_get(struct block *b, const void *key, size_t key_size, const void *va
 	b->link = link ? p + BLOCK_HEADER : NULL;
 	b->payload = p + BLOCK_HEADER + link;
 	b->size = size - BLOCK_HEADER - link;
-	return b->skip <= b->size && (b->flags & ~BLOCK_FLAGS) == 0 && b->base_time >= 0 &&
-		b->base_time <= b->last_time;
+	return b->skip <= b->size && b->count <= (b->size - b->skip) / RECORD_LEAST && (b->flags & ~BLOCK_FLAGS) == 0 &&
+		b->base_time >= 0 && b->base_time <= b->last_time;
 }
 
 static uint32_t chunk_crc(const struct key *k, const uint8_t *value, size_t size)

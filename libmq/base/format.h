@@ -95,6 +95,7 @@ enum {
 	BLOCK_LONGEST = BLOCK_MAX + 8,	/* where a hole took more room than what was left of a message */
 	LINK_SIZE = 32,
 	RECORD_ROOM = 8,
+	RECORD_LEAST = 3,	/* bytes of the shortest record: its length, flags, time */
 	CHUNK_HEADER = 4,
 	CHUNK_ROOM = BLOCK_MAX - CHUNK_HEADER,
 	BODY_INLINE_MAX = 64 << 10,	/* longer bodies are chunks in table B */

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { RECORD_LEAST = 3, STARTS_MAX = BLOCK_LONGEST / RECORD_LEAST + 1 };
+enum { STARTS_MAX = BLOCK_LONGEST / RECORD_LEAST + 1 };
 
 static int bad_time(struct log_cursor *c)
 {

@@ -99,11 +99,16 @@ static int store_block(struct surgery *o)
 {
 	struct block b = o->block;
 	uint8_t *room;
+	MDB_val old;
 	int rc;
 	if (o->live == 0 && !o->continues)
 		return delete_block(o);
 	if (o->size > BLOCK_LONGEST - BLOCK_HEADER)
 		return damaged(o);
+	/* It was read with a cursor, which does not look at the pages that now are given back. */
+	rc = get_value(o->t->store, o->t->mdb, &o->key, &old);
+	if (rc != 0)
+		return rc == LMQ_END ? damaged(o) : rc;
 	rc = put_reserve(o->t, &o->key, BLOCK_HEADER + o->size, &room);
 	if (rc != 0)
 		return rc;

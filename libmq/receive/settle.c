@@ -149,6 +149,10 @@ static int settle_span(struct queue *q, struct burial *b, struct slip *s, size_t
 	uint64_t at = s[0].lease->offset, until = at + count, base = at;
 	struct run_record r;
 	int rc = 0;
+	if (at > INT64_MAX) {
+		lost(s, count, "there was no such delivery");
+		return 0;
+	}
 	while (at < until && (rc = queue_unsettled(q, at, until, &r)) == 0) {
 		const char *why;
 		rc = why_lost(q, &r, s[0].lease, &why);

@@ -34,7 +34,8 @@ static int judge(struct reader *p, const struct key *k, const MDB_val *v, struct
 		if (there)
 			return run_waits(run.state) && run.due == says->due ? GOOD : OTHER;
 	} else {
-		if (k->size != CHAIN_KEY)
+		/* A message without a key is in no chain. */
+		if (k->size != CHAIN_KEY || get64(q) == 0)
 			return OTHER;
 		*says = plain_run(get64(q + 8), get64(q + 8) + 1);
 		says->key_hash = get64(q);
@@ -51,7 +52,8 @@ static int give_key(struct reader *p, const struct key *k)
 {
 	struct run_record run;
 	int rc;
-	if (!p->doubt || k->bytes[0] != 'K' || k->size != CHAIN_KEY || !run_here(p, get64(k->bytes + CHAIN_PREFIX), &run) ||
+	if (!p->doubt || k->bytes[0] != 'K' || k->size != CHAIN_KEY || get64(k->bytes + RUN_PREFIX) == 0 ||
+			!run_here(p, get64(k->bytes + CHAIN_PREFIX), &run) ||
 			run.key_hash || run.end != run.first + 1)
 		return 0;
 	rc = run_delete(&p->r->t, &p->g, &run);

@@ -105,9 +105,10 @@ static int list_fault(uint64_t page, const char *what, const struct page_bound *
 	return 0;
 }
 
-/* Where it cannot be read, nothing of what it says is relied on. */
+/* Where it cannot be read, nothing of what it says is relied on, and no page is its own. */
 static int walk_free(struct rescue *r)
 {
+	size_t bytes = (size_t)(r->limit / 64 + 1) * 8;
 	struct list l = { .r = r, .sound = true };
 	struct page_walk w = { .file = &r->file, .end = r->meta.last + 1, .limit = r->limit, .reached = r->reached,
 		.used = &(uint64_t){ 0 }, .entry = list_entry, .fault = list_fault,
@@ -118,8 +119,10 @@ static int walk_free(struct rescue *r)
 	for (uint64_t i = 2; rc == 0 && l.sound && i < r->limit; i++)
 		l.sound = !(page_bit(r->free, i) && page_bit(r->reached, i));
 	r->free_known = rc == 0 && l.sound;
-	if (!r->free_known)
-		memset(r->free, 0, (size_t)(r->limit / 64 + 1) * 8);
+	if (!r->free_known) {
+		memset(r->free, 0, bytes);
+		memset(r->reached, 0, bytes);
+	}
 	return rc == LMQ_ENOMEM ? rescue_no_memory(r) : rc;
 }
 

@@ -145,6 +145,9 @@ int environment_enter(lmq_store *s)
 		rc = anchor(s);
 	if (rc == 0)
 		rc = inspect_data(s);
+	/* Somebody else may have done it since we have looked. */
+	if (rc == 0 && s->outdated && !s->read_only)
+		rc = marker_check(s);
 	if (rc == 0 && s->outdated && !s->read_only)
 		rc = marker_upgrade(s);
 	if (rc != 0)

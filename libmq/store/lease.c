@@ -10,7 +10,7 @@
  *
  * Taking is a look and a try: the first part of a range that no other descriptor holds, then a lock on it,
  * which fails harmlessly if somebody was faster. Who has the lock then looks into a fresh snapshot,
- * since the message may have been settled between his look and his lock (receiver.c). Offsets 2^32 apart share
+ * since the message may have been settled between his look and his lock (receive/claim.c). Offsets 2^32 apart share
  * a byte: the later one seems taken until the earlier one is settled.
  */
 #include "store.h"

@@ -4,25 +4,28 @@
 
 #include <string.h>
 
-enum { LONG_VALUE = 256 };	/* bytes: no page of LMDB's is so small that less lies outside of it */
-
 /* Of a page of LMDB's: where its kind and, of one for a long value, the number of pages stand; its header's size. */
 enum { PAGE_KIND = 10, PAGE_COUNT = 12, PAGE_HEADER = 16, PAGE_IS_LONG = 4 };
+/* Of a node in a page with others: its header, and its place in the page's list. A page holds two at least. */
+enum { NODE_HEADER = 8, NODE_PLACE = 2, NODES_LEAST = 2, SHORT_VALUE = 64 };	/* that lies in one of any size */
 
 /*
- * LMDB keeps a value of more than half a page on pages of its own, and gives back as many as their header says: where
- * that is another page's, any number. So the header must fit to the value before that is read or deleted.
+ * LMDB keeps a value that is too long for a page with others on pages of its own, and gives back as many as their
+ * header says: where that is another page's, any number. So the header must fit to the value before they are given back,
+ * by a deletion or by a value that takes its place.
  */
-static bool pages_sound(lmq_store *s, const MDB_val *value)
+static bool pages_sound(lmq_store *s, size_t key_size, const MDB_val *value)
 {
 	const uint8_t *page = (const uint8_t *)value->mv_data - PAGE_HEADER;
 	uint16_t kind;
 	uint32_t count;
 	MDB_stat stat;
-	if (value->mv_size <= LONG_VALUE)
+	size_t most;
+	if (value->mv_size <= SHORT_VALUE)
 		return true;
 	mdb_env_stat(s->env, &stat);
-	if (value->mv_size <= stat.ms_psize / 2)
+	most = (((stat.ms_psize - PAGE_HEADER) / NODES_LEAST) & ~(size_t)1) - NODE_PLACE;
+	if (NODE_HEADER + key_size + value->mv_size <= most)
 		return true;
 	memcpy(&kind, page + PAGE_KIND, sizeof kind);
 	memcpy(&count, page + PAGE_COUNT, sizeof count);
@@ -35,7 +38,7 @@ int get_value(lmq_store *s, MDB_txn *t, const struct key *k, MDB_val *value)
 	int rc = mdb_get(t, s->table, &key, value);
 	if (rc == MDB_NOTFOUND)
 		return LMQ_END;
-	if (rc == 0 && !pages_sound(s, value))
+	if (rc == 0 && !pages_sound(s, k->size, value))
 		return fail_damaged(s, "a page of a long value");
 	return rc == 0 ? 0 : fail_lmdb(s, s->path, rc);
 }
@@ -58,7 +61,7 @@ int put_reserve(struct txn *t, const struct key *k, size_t size, uint8_t **room)
 int delete_key(struct txn *t, const struct key *k)
 {
 	MDB_val key = { k->size, (void *)k->bytes }, value;
-	int rc = k->bytes[0] == 'L' || k->bytes[0] == 'B' ? get_value(t->store, t->mdb, k, &value) : 0;
+	int rc = memchr("LBU", k->bytes[0], 3) ? get_value(t->store, t->mdb, k, &value) : 0;
 	if (rc != 0)
 		return rc;
 	rc = mdb_del(t->mdb, t->store->table, &key, NULL);

@@ -55,7 +55,7 @@ char *descriptor_path(char buffer[32], int fd)
 
 /* ---- open and close --------------------------------------------------------------------------- */
 
-static int marker_check(lmq_store *s)
+int marker_check(lmq_store *s)
 {
 	char text[64];
 	unsigned version;

@@ -71,6 +71,7 @@ int store_build(lmq_store *s, const struct site *site, const uint8_t *wanted);
 int store_handle(const char *path, const struct lmq_store_options *options, lmq_store **store);
 int store_enter(lmq_store *s);
 int store_list(lmq_store *s);	/* the second step's last part: one handle; device and inode are known */
+int marker_check(lmq_store *s);		/* the version that the marker says */
 int environment_enter(lmq_store *s);	/* the rest of it, for one who holds the gate; EAGAIN as environment_open() */
 void environment_leave(lmq_store *s);
 int inspect_data(lmq_store *s);		/* before LMDB sees the file: both meta pages, its size */

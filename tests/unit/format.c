@@ -160,4 +160,17 @@ TEST(blocks, "a block is accepted under its own key only, and with no bit flippe
 	}
 }
 
+TEST(crowded, "a block is refused in which more records begin than it has room for")
+{
+	uint8_t value[BLOCK_HEADER + 100];
+	struct key k = key_block(1, 0, 40, 0);
+	struct block got;
+	memset(value, 0x5a, sizeof value);
+	for (uint16_t count = 30; count <= 31; count++) {
+		struct block b = { .count = count, .skip = 9, .base_time = 5, .last_time = 9, .size = 100 };
+		block_seal(value, &b, &k);
+		CHECK_EQUAL(block_get(&got, k.bytes, k.size, value, sizeof value), count == 30);
+	}
+}
+
 UNIT_MAIN

@@ -229,6 +229,18 @@ static struct lmq_lease buried(uint64_t offset, const char *error)
 	return l;
 }
 
+TEST(nowhere, "a lease of an offset that no message can have is lost")
+{
+	const uint64_t offsets[] = { UINT64_MAX, (uint64_t)INT64_MAX + 1, INT64_MAX, SENT + 100 };
+	struct lmq_lease l;
+	begin(NULL);
+	for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++) {
+		l = slip(offsets[i], 1, LMQ_ACKNOWLEDGE);
+		CHECK(lmq_store_settle(store, &l, 1, LMQ_SYNC_RELAXED) == 0 && l.status == LMQ_ELOST && l.why);
+	}
+	end();
+}
+
 TEST(errors, "of leases that are buried in one call each keeps what was said of it")
 {
 	static const char same[] = "same", shorter[] = "sam", none[] = "";
