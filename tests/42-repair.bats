@@ -300,6 +300,71 @@ entry() { "$ENTRY" "$@"; }
 	done
 }
 
+# many: so many queues that the tree begins with a branch, and messages in some of them.
+many() {
+	local i
+	export MQ_SYNC=relaxed
+	for i in $(seq 61); do
+		mq-make -q --queue "queue-$i" >made
+	done
+	seq 20 | mq-send -q queue-1
+	mq-recv -n 5 queue-1 >taken
+}
+
+@test "a damaged branch of which all leaves are there costs nothing" {
+	many
+	cp -a store whole
+	for damage in 'root 0' 'child 0' 'child 1'; do
+		rm -rf store saved && cp -a whole store
+		# shellcheck disable=SC2086 # words
+		entry store $damage
+		must mq-check --repair=saved
+		grep -q '^saved: saved 61 channels, ' "$out"
+		run ! grep -q 'lost\|not readable' "$out" "$err"
+		must mq-check ./saved
+		diff <(seq 6 20) <(mq-peek -s ./saved queue-1)
+	done
+}
+
+@test "a list of free pages that names one of the tree, and may be right: what is saved is said to be old" {
+	seq 10 | mq-send -q -p 8 jobs
+	mq-recv -n 3 jobs >taken
+	entry store listed 2
+	must_fail 2 mq-check --repair=saved
+	grep -q '^mq-check: store: some records were found in pages that may be old' "$err"
+	must mq-check ./saved
+	mq-recv -s ./saved -e jobs >there
+	diff <(seq 4 10) <(tail -n 7 there)
+}
+
+@test "a branch that leads to an older page is not believed: nothing is lost, and what may be old is told" {
+	many
+	cp -a store whole
+	older=0
+	for child in {0..5}; do
+		rm -rf store saved && cp -a whole store
+		entry store older "$child" 2>said || continue
+		older=$((older + 1))
+		must_fail 2 mq-check --repair=saved
+		grep -q 'page [0-9]*: is in use and in the list of free pages$' "$err"
+		must mq-check ./saved
+		mq-recv -e -s ./saved queue-1 >there
+		diff <(seq 6 20) <(tail -n 15 there)
+		(($(wc -l <there) == 15)) || grep -q 'pages that may be old' "$err"
+	done
+	((older > 1))
+}
+
+@test "a list of free pages that names one of the tree, which is whole, is not believed, and costs nothing" {
+	many
+	entry store listed 2
+	must mq-check --repair=saved
+	[[ $(cat "$err") == 'mq-check: store: its list of free pages names some that are in use, and is not believed' ]]
+	grep -q '^saved: saved 61 channels, ' "$out"
+	must mq-check ./saved
+	diff <(seq 6 20) <(mq-recv -e -s ./saved queue-1)
+}
+
 @test "a store of a format before is saved as one of this format" {
 	for version in 2 3; do
 		rm -rf old s saved

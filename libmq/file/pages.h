@@ -92,6 +92,8 @@ struct page_walk {
 	uint64_t limit;		/* and these not to the file: no bit is kept of them */
 	uint64_t *reached;	/* bit: the page was */
 	const uint64_t *barred;	/* bit: it is in the list of free pages; NULL: not known */
+	/* NULL, or whether such a page is taken all the same; its keys lie in [*from, *to), NULL: it is one of a value. */
+	bool (*disputed)(uint64_t page, const struct page_bound *from, const struct page_bound *to, void *context);
 	uint64_t *used;		/* counted up */
 	/* A value of the tree. Anything but 0 ends the walk. */
 	int (*entry)(const struct page_node *n, void *context);

@@ -5,7 +5,8 @@
  * A walk goes down at most DEPTH_MOST levels and enters no page twice, so whatever the numbers in pages are, it ends.
  * A page is taken only if all that LMDB relies on is so: its number, its kind, all at the same depth, every
  * entry within the page, keys that ascend and lie between those of the branches above. With the list of free pages at
- * hand (the other tree, walked first) a page that is in it is not taken either: what it holds is older.
+ * hand (the other tree, walked first) a page that is in it is not taken either: what it holds is older, unless somebody
+ * knows better.
  */
 #include "pages.h"
 
@@ -51,15 +52,21 @@ static void bound_set(struct page_bound *b, const struct page_node *n)
 	b->size = n->key_size;
 }
 
-/* Takes pages for the tree. What is wrong with them, or NULL. */
-static const char *claim(struct page_walk *w, uint64_t page, uint64_t count)
+static bool is_barred(const struct page_walk *w, uint64_t page, const struct level *l)
+{
+	return w->barred && page_bit(w->barred, page) &&
+		!(w->disputed && w->disputed(page, l ? &l->from : NULL, l ? &l->to : NULL, w->context));
+}
+
+/* Takes pages for the tree, or those of a value. What is wrong with them, or NULL. */
+static const char *claim(struct page_walk *w, uint64_t page, uint64_t count, const struct level *l)
 {
 	if (page < 2 || count > w->limit || page > w->limit - count)
 		return "lies beyond the end";
 	for (uint64_t i = page; i < page + count; i++) {
 		if (page_bit(w->reached, i))
 			return "is reached twice";
-		if (w->barred && page_bit(w->barred, i))
+		if (is_barred(w, i, l))
 			return "is in use and in the list of free pages";
 	}
 	for (uint64_t i = page; i < page + count; i++)
@@ -92,7 +99,7 @@ static bool keys_sound(const struct descent *d, const struct level *l)
 static const char *enter(struct descent *d, struct level *l, unsigned depth)
 {
 	struct page_walk *w = d->w;
-	const char *what = claim(w, l->number, 1);
+	const char *what = claim(w, l->number, 1, l);
 	bool leaf;
 	if (what)
 		return what;
@@ -123,7 +130,7 @@ static int walk_value(struct descent *d, const struct page_node *n)
 	const char *what = NULL;
 	if (n->page != NO_PAGE) {
 		uint64_t span = page_span(w->file, n->value_size);
-		what = claim(w, n->page, span);
+		what = claim(w, n->page, span, NULL);
 		if (!what)
 			what = page_overflow_fault(w->file, n->page, n->value_size);
 		w->found.overflows += what ? 0 : span;

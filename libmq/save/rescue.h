@@ -42,6 +42,8 @@ struct rescue {
 	uint64_t limit;			/* of the two: */
 	uint64_t *reached, *free;	/* bit: the page is of the state; is in its list of free pages */
 	bool free_known;
+	bool disputed;			/* it names pages of the tree, and nothing tells which of the two is damaged */
+	int ended;			/* the status with which it was ended that this was looked for */
 	bool newest_lost;		/* there was a newer state, of which no root is left */
 	struct gap *gaps;		/* ascending */
 	size_t gap_count, gap_room;
@@ -50,11 +52,13 @@ struct rescue {
 	struct doubt *doubts;		/* ascending, and none within another */
 	size_t doubt_count;
 	uint64_t entries;		/* copied */
+	bool record_taken;		/* that of the store was among them */
 	bool salvaging;			/* what is copied now was found outside of the tree, */
 	bool among_free;		/* in pages that may be free ones: it may be old, */
 	bool aged;			/* and something was that is not a message */
 	uint8_t uuid[16];
 	bool uuid_known;
+	unsigned steps;
 	/* the transaction that is open in the new store */
 	struct txn t;
 	bool open;
@@ -67,6 +71,8 @@ struct rescue {
 	size_t beyond_count, beyond_room;
 };
 
+enum { RESCUE_STEPS = 1024 };
+
 /* ---- rescue.c ------------------------------------------------------------------------------- */
 
 /* Begins a transaction where none is open; rescue_tick() ends it when it is large: nothing read before is valid then. */
@@ -74,6 +80,11 @@ int rescue_begin(struct rescue *r);
 int rescue_tick(struct rescue *r, size_t bytes);
 int rescue_commit(struct rescue *r);
 int rescue_ask(struct rescue *r);	/* whether to go on: LMQ_EINTR */
+/* The same, where nothing is written: for each page or lane, now and then. */
+static inline int rescue_step(struct rescue *r)
+{
+	return ++r->steps % RESCUE_STEPS == 0 ? rescue_ask(r) : 0;
+}
 void rescue_say(struct rescue *r, const char *object, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int rescue_no_memory(struct rescue *r);
 /* A value in the new store; LMQ_END. */
@@ -103,6 +114,11 @@ int wreck_open(struct rescue *r, int fd);	/* chooses the state, looks for the UU
 int wreck_copy(struct rescue *r);
 void wreck_close(struct rescue *r);
 int wreck_choose(struct rescue *r, bool *whole);	/* roots.c: sets meta; whole: a meta page says so, and the other agrees */
+
+/* ---- dispute.c ------------------------------------------------------------------------------------- */
+
+/* Whether of tree and list of free pages, of which both have a page, it is the list that is damaged. */
+int dispute_settle(struct rescue *r, bool *list_wrong);
 
 /* ---- values.c --------------------------------------------------------------------------------------- */
 

@@ -110,6 +110,13 @@ static bool newer(const struct key *k, const MDB_val *old, const uint8_t *value,
 
 /* ---- copying ---------------------------------------------------------------------------------- */
 
+static int copy(struct rescue *r, const struct key *k, const uint8_t *value, size_t size, bool another)
+{
+	r->entries += another;
+	r->record_taken = r->record_taken || (k->size == 1 && *k->bytes == 'S');
+	return rescue_put(r, k, value, size);
+}
+
 /* A sound value that was found outside of the tree. */
 static int salvage(struct rescue *r, const struct key *k, const uint8_t *value, size_t size)
 {
@@ -118,15 +125,15 @@ static int salvage(struct rescue *r, const struct key *k, const uint8_t *value, 
 	int rc;
 	if (!g)
 		return 0;
-	rc = rescue_get(r, k, &old);
+	/* The new store began with a record of its own. */
+	rc = k->size == 1 && *k->bytes == 'S' && !r->record_taken ? LMQ_END : rescue_get(r, k, &old);
 	if (rc == 0 && !newer(k, &old, value, size))
 		return 0;
 	if (rc != 0 && rc != LMQ_END)
 		return rc;
-	r->entries += rc == LMQ_END;
 	r->aged = r->aged || (r->among_free && !memchr("LB", k->bytes[0], 2));
 	g->filled = g->filled || (g->values == 1 && !r->among_free);
-	return rescue_put(r, k, value, size);
+	return copy(r, k, value, size, rc == LMQ_END);
 }
 
 int value_take(struct rescue *r, const struct page_node *n)
@@ -141,6 +148,5 @@ int value_take(struct rescue *r, const struct page_node *n)
 	if (r->salvaging)
 		return salvage(r, &k, value, (size_t)n->value_size);
 	gap_pass(r, n->key, n->key_size);
-	r->entries++;
-	return rescue_put(r, &k, value, (size_t)n->value_size);
+	return copy(r, &k, value, (size_t)n->value_size, true);
 }

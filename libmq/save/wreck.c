@@ -53,6 +53,8 @@ static int on_fault(uint64_t page, const char *what, const struct page_bound *fr
 {
 	struct rescue *r = context;
 	const struct key low = bound_key(from), high = bound_key(to);
+	if (r->ended != 0)
+		return r->ended;
 	lost_page(r, page, what);
 	/* It will be looked at again, as one that was not reached. */
 	if (page < r->limit)
@@ -60,11 +62,30 @@ static int on_fault(uint64_t page, const char *what, const struct page_bound *fr
 	return gap_add(r, &low, &high);
 }
 
+/* A page that the list of free pages names, too. One of a value is taken if that is sound, and needs nothing else. */
+static bool on_dispute(uint64_t page, const struct page_bound *from, const struct page_bound *to, void *context)
+{
+	struct rescue *r = context;
+	bool list_wrong = false;
+	(void)page, (void)to;
+	if (r->disputed || !from)
+		return false;
+	r->ended = dispute_settle(r, &list_wrong);
+	r->disputed = !list_wrong;
+	if (!list_wrong)
+		return false;
+	rescue_say(r, "store", "its list of free pages names some that are in use, and is not believed");
+	r->result->mended++;
+	r->free_known = false;
+	memset(r->free, 0, (size_t)(r->limit / 64 + 1) * 8);
+	return true;
+}
+
 static int walk_tree(struct rescue *r)
 {
 	struct page_walk w = { .file = &r->file, .end = r->meta.last + 1, .limit = r->limit, .reached = r->reached,
-		.barred = r->free_known ? r->free : NULL, .used = &(uint64_t){ 0 }, .entry = on_entry, .fault = on_fault,
-		.value_fault = on_value_fault, .context = r };
+		.barred = r->free_known ? r->free : NULL, .disputed = on_dispute, .used = &(uint64_t){ 0 },
+		.entry = on_entry, .fault = on_fault, .value_fault = on_value_fault, .context = r };
 	int rc;
 	if (w.end < r->limit)
 		w.limit = w.end;
@@ -174,7 +195,7 @@ static int salvage_all(struct rescue *r, bool told)
 	if (r->gap_count == 0)
 		return 0;
 	r->salvaging = true;
-	r->among_free = !r->free_known;
+	r->among_free = !r->free_known || r->disputed;
 	rc = salvage_pages(r, false);
 	if (rc == 0 && !r->among_free && is_whole(r, told)) {
 		r->result->mended += r->result->lost_pages;
@@ -186,7 +207,7 @@ static int salvage_all(struct rescue *r, bool told)
 	if (rc == 0 && r->free_known)
 		rc = salvage_pages(r, true);
 	if (r->aged)
-		rescue_say(r, "store", "some records were found in old pages only: what messages had come to may be older than they are");
+		rescue_say(r, "store", "some records were found in pages that may be old: what messages had come to may be older than they are");
 	return rc;
 }
 
