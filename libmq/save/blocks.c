@@ -93,18 +93,17 @@ static int keep_body(struct lane *l, uint64_t number)
 	return 0;
 }
 
-/* No block has [first, end). */
-static int missing(struct lane *l, uint64_t first, uint64_t end)
+/* Of [first, end) what has to be there. */
+static int lose_wanted(struct lane *l, uint64_t first, uint64_t end)
 {
-	struct key from = key_block(l->id, l->lane, first > 0 ? first - 1 : 0, first > 0), to = key_block(l->id, l->lane, end, 0);
-	bool torn = wreck_lacks(l->r, &from, &to), wanted = true;
+	bool wanted = true;
 	int rc = 0;
 	if (first < l->begin)
 		first = l->begin;
 	if (end > l->head.end)
 		end = l->head.end;
 	if (l->channel->kind != LMQ_QUEUE)
-		return (torn && !l->relogged) || !l->gaps ? lose(l, first, end) : 0;
+		return lose(l, first, end);
 	while (rc == 0 && first < end) {
 		uint64_t next;
 		rc = is_wanted(l, first, &wanted);
@@ -116,6 +115,15 @@ static int missing(struct lane *l, uint64_t first, uint64_t end)
 		first = next;
 	}
 	return rc;
+}
+
+/* No block has [first, end). */
+static int missing(struct lane *l, uint64_t first, uint64_t end)
+{
+	struct key from = key_block(l->id, l->lane, first > 0 ? first - 1 : 0, first > 0), to = key_block(l->id, l->lane, end, 0);
+	bool torn = wreck_lacks(l->r, &from, &to);
+	bool dropped = l->channel->kind != LMQ_QUEUE && l->gaps && (!torn || l->relogged);
+	return dropped ? 0 : lose_wanted(l, first, end);
 }
 
 /* A whole record, behind its length. */
@@ -169,13 +177,13 @@ static int on_records(struct lane *l)
 		const uint8_t *start = get_varint(p, end, &size);
 		/* No version of ours has written that, whatever its checksum says. */
 		if (!start || start == end || size < 2 || size > RECORD_MAX)
-			return missing(l, l->base + i, l->base + l->block.count);
+			return lose_wanted(l, l->base + i, l->base + l->block.count);
 		have = (uint64_t)(end - start);
 		if (size <= have) {
 			rc = on_message(l, start, start + size, l->base + i);
 			p = start + size;
 		} else if (i + 1u < l->block.count) {
-			return missing(l, l->base + i, l->base + l->block.count);
+			return lose_wanted(l, l->base + i, l->base + l->block.count);
 		} else {
 			memcpy(l->gathered, start, have);
 			l->have = have;
@@ -258,7 +266,9 @@ int lane_scan(struct lane *l)
 	for (bool first = true; rc == 0 && (rc = lane_next(l, first)) == 0; first = false) {
 		size_t size = l->size;
 		bool dropped = overlaps(l);
-		rc = dropped ? drop_block(l) : on_block(l);
+		rc = rescue_step(l->r);
+		if (rc == 0)
+			rc = dropped ? drop_block(l) : on_block(l);
 		if (rc != 0)
 			return rc;
 		if (dropped)

@@ -30,6 +30,9 @@ static int raise_all(struct rescue *r, struct store_record *store)
 		for (bool first = true; (rc = rescue_next(r, &k, 1, first, &v)) == 0; first = false) {
 			bool wide = *table == 'B' || *table == 'V' || *table == 'T';
 			size_t width = wide ? CHUNK_PREFIX : RUN_PREFIX;
+			rc = rescue_step(r);
+			if (rc != 0)
+				return rc;
 			if (*table == 'C' && number_get(&id, 4, &k, v.mv_data, v.mv_size))
 				reserve(&store->next_id, id);
 			if (*table == 'C' || k.size < width)

@@ -61,6 +61,17 @@ static int give_key(struct reader *p, const struct key *k)
 	return rc == 0 ? put_run(p, &run) : rc;
 }
 
+/* The position may be older than the index, and so not reach as far. */
+static int take_index(struct reader *p, struct run_record says)
+{
+	p->guessed = true;
+	if (says.end > p->head.end)
+		says.end = p->head.end;
+	if (says.end > p->g.next)
+		p->g.next = says.end;
+	return put_where_none(p, says);
+}
+
 static int mend_index(struct reader *p, char table)
 {
 	struct key k = { { (uint8_t)table }, RUN_PREFIX };
@@ -70,16 +81,16 @@ static int mend_index(struct reader *p, char table)
 	put32(k.bytes + 1, p->g.space);
 	for (bool first = true; (rc = rescue_next(p->r, &k, RUN_PREFIX, first, &v)) == 0; first = false) {
 		int what;
-		rc = give_key(p, &k);
+		rc = rescue_step(p->r);
+		if (rc == 0)
+			rc = give_key(p, &k);
 		if (rc == 0)
 			rc = rescue_get(p->r, &k, &v);
 		if (rc != 0)
 			return rc;
 		what = judge(p, &k, &v, &says);
-		if (what == LOST) {
-			p->guessed = true;
-			rc = put_where_none(p, says);
-		}
+		if (what == LOST)
+			rc = take_index(p, says);
 		/* The run may be another one now, and has an entry of its own. */
 		if (rc == 0 && what != GOOD && (what == OTHER || table != 'K')) {
 			p->r->result->mended++;

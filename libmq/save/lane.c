@@ -160,7 +160,9 @@ static int for_lanes(struct rescue *r, uint32_t id, const struct channel_record 
 		l->id = id;
 		l->lane = lane;
 		l->channel = c;
-		rc = do_it(l);
+		rc = rescue_step(r);
+		if (rc == 0)
+			rc = do_it(l);
 		free(l->lost);
 	}
 	free(l);

@@ -142,7 +142,8 @@ static int on_entry(const struct page_node *n, void *context)
 {
 	struct search *f = context;
 	struct mark m;
-	return mark_get(&m, n) ? mark_add(f->r, &f->next, &m) : 0;
+	int rc = rescue_step(f->r);
+	return rc == 0 && mark_get(&m, n) ? mark_add(f->r, &f->next, &m) : rc;
 }
 
 static int on_fault(uint64_t page, const char *what, const struct page_bound *from, const struct page_bound *to,
@@ -218,9 +219,11 @@ static int try_pages(struct search *f)
 	uint8_t page[PAGE_MOST];
 	uint64_t most = r->file.count * READS_EACH;
 	int rc = 0;
-	for (uint64_t i = 2; i < r->file.count; i++)
+	for (uint64_t i = 2; rc == 0 && i < r->file.count; i++) {
 		if (page_read(&r->file, i, page, r->file.size))
 			f->depth[i] = (uint8_t)path_length(r, i, page);
+		rc = rescue_step(r);
+	}
 	for (unsigned depth = DEPTH_MOST; rc == 0 && depth > 0; depth--)
 		for (uint64_t i = 2; rc == 0 && i < r->file.count && f->pages < most; i++)
 			if (f->depth[i] == depth && !page_bit(f->below, i))
@@ -229,21 +232,23 @@ static int try_pages(struct search *f)
 }
 
 /* Whether some leaf has what came after the tree. */
-static bool any_ahead(struct rescue *r, const struct candidate *c)
+static int any_ahead(struct rescue *r, const struct candidate *c, bool *ahead)
 {
 	uint8_t page[PAGE_MOST];
 	const struct mark *known;
 	struct page_node n;
 	struct mark m;
-	for (uint64_t i = 2; i < r->file.count; i++) {
+	int rc = 0;
+	*ahead = false;
+	for (uint64_t i = 2; rc == 0 && !*ahead && i < r->file.count; i++) {
+		rc = rescue_step(r);
 		if (!page_read(&r->file, i, page, r->file.size) || page_fault(&r->file, page, i) || !page_is_leaf(page))
 			continue;
-		for (unsigned j = 0; j < page_nodes(&r->file, page); j++)
-			if (page_node(&r->file, page, j, &n) && mark_get(&m, &n) && (known = find_mark(c, &m.key)) &&
-					(m.a > known->a || m.b > known->b))
-				return true;
+		for (unsigned j = 0; !*ahead && j < page_nodes(&r->file, page); j++)
+			*ahead = page_node(&r->file, page, j, &n) && mark_get(&m, &n) && (known = find_mark(c, &m.key)) &&
+				(m.a > known->a || m.b > known->b);
 	}
-	return false;
+	return rc;
 }
 
 /* ---- choosing ------------------------------------------------------------------------------- */
@@ -279,7 +284,8 @@ static int choose_among(struct rescue *r, const struct page_meta m[2], const boo
 		r->meta.tree[STORE_TREE] = best->tree;
 		*told = false;
 	}
-	r->newest_lost = rc == 0 && any_ahead(r, best);
+	if (rc == 0)
+		rc = any_ahead(r, best, &r->newest_lost);
 	if (r->newest_lost) {
 		r->result->lost_pages++;
 		rescue_say(r, "store", "of the last commits only parts are left: what they settled may be delivered again");

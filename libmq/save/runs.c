@@ -101,7 +101,10 @@ int mend_runs(struct reader *p)
 	MDB_val v;
 	int rc;
 	for (bool first = true; (rc = rescue_next(p->r, &k, RUN_PREFIX, first, &v)) == 0; first = false) {
-		rc = run_record_get(&run, &k, v.mv_data, v.mv_size) ? mend_run(p, &run, &end) : rescue_delete(p->r, &k);
+		rc = rescue_step(p->r);
+		if (rc == 0)
+			rc = run_record_get(&run, &k, v.mv_data, v.mv_size) ? mend_run(p, &run, &end) :
+				rescue_delete(p->r, &k);
 		if (rc != 0)
 			return rc;
 	}

@@ -87,8 +87,8 @@ static int weed(struct rescue *r, char table, int (*fits)(struct rescue *r, cons
 	MDB_val v;
 	int rc;
 	for (bool first = true; (rc = rescue_next(r, &k, 1, first, &v)) == 0; first = false) {
-		rc = fits(r, &k, &v);
-		if (rc == 0) {
+		rc = rescue_step(r);
+		if (rc == 0 && (rc = fits(r, &k, &v)) == 0) {
 			r->result->mended++;
 			rc = rescue_delete(r, &k);
 		}
@@ -155,7 +155,8 @@ static int mend_spaces(struct rescue *r)
 		for (bool first = true; rc == 0 && (rc = rescue_next(r, &k, 1, first, NULL)) == 0; first = false) {
 			uint64_t space = k.size >= RUN_PREFIX ? get32(k.bytes + 1) : 0;
 			struct key sweep = key_sweep('g', space);
-			if (space != last && !bsearch(&space, spaces ? spaces : &space, spaces ? count : 0, sizeof space, by_number) &&
+			rc = rescue_step(r);
+			if (rc == 0 && space != last && !bsearch(&space, spaces ? spaces : &space, spaces ? count : 0, sizeof space, by_number) &&
 					!there(r, sweep)) {
 				r->result->mended++;
 				rc = rescue_put(r, &sweep, value, number_put(0, 0, &sweep, value));

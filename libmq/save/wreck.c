@@ -176,7 +176,8 @@ static int salvage_pages(struct rescue *r, bool free_ones)
 	int rc = 0;
 	for (uint64_t i = 2; rc == 0 && i < r->file.count; i++) {
 		bool is_free = r->free_known && page_bit(r->free, i);
-		if (!page_bit(r->reached, i) && is_free == free_ones && page_read(&r->file, i, page, r->file.size))
+		rc = rescue_step(r);
+		if (rc == 0 && !page_bit(r->reached, i) && is_free == free_ones && page_read(&r->file, i, page, r->file.size))
 			rc = salvage_leaf(r, page, i);
 	}
 	return rc;
@@ -225,12 +226,14 @@ static int find_uuid(const struct page_node *n, void *context)
 }
 
 /* In any page, as it never changes. */
-static void look_for_uuid(struct rescue *r)
+static int look_for_uuid(struct rescue *r)
 {
 	uint8_t page[PAGE_MOST];
 	struct page_node n;
-	for (uint64_t i = 2; !r->uuid_known && i < r->file.count; i++) {
+	int rc = 0;
+	for (uint64_t i = 2; rc == 0 && !r->uuid_known && i < r->file.count; i++) {
 		uint16_t flags;
+		rc = rescue_step(r);
 		if (!page_read(&r->file, i, page, r->file.size))
 			continue;
 		memcpy(&flags, page + 10, sizeof flags);
@@ -238,6 +241,7 @@ static void look_for_uuid(struct rescue *r)
 			if (page_node(&r->file, page, j, &n))
 				find_uuid(&n, r);
 	}
+	return rc;
 }
 
 /* The marker has it too, as text. */
@@ -269,10 +273,10 @@ int wreck_open(struct rescue *r, int fd)
 	r->free = calloc(r->limit / 64 + 1, sizeof *r->free);
 	if (!r->reached || !r->free)
 		return rescue_no_memory(r);
-	look_for_uuid(r);
+	rc = look_for_uuid(r);
 	if (!r->uuid_known)
 		read_marker(r);
-	return 0;
+	return rc;
 }
 
 /*
