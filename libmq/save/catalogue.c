@@ -70,7 +70,8 @@ int mend_store(struct rescue *r)
 		return fail(r->s, LMQ_EFORMAT, "%s: a store of a newer format", r->s->path);
 	/* The new store begins with one of its own. */
 	if (wreck_lacks_key(r, &k)) {
-		rescue_say(r, "store", "its record is lost, and with it the store's properties");
+		rescue_say(r, "store", r->record_taken ? "its record may be an older one, and so the store's properties" :
+			"its record is lost, and with it the store's properties");
 		r->result->mended++;
 		/* Channels and bodies that are gone had numbers too. */
 		store.next_id = there && store.next_id > (1 << 20) ? store.next_id : 1 << 20;

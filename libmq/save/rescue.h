@@ -43,7 +43,7 @@ struct rescue {
 	uint64_t *reached, *free;	/* bit: the page is of the state; is in its list of free pages */
 	bool free_known;
 	bool disputed;			/* it names pages of the tree, and nothing tells which of the two is damaged */
-	int ended;			/* the status with which it was ended that this was looked for */
+	int ended;			/* why it was given up to look for that; 0: it was not */
 	bool newest_lost;		/* there was a newer state, of which no root is left */
 	struct gap *gaps;		/* ascending */
 	size_t gap_count, gap_room;
@@ -58,7 +58,7 @@ struct rescue {
 	bool aged;			/* and something was that is not a message */
 	uint8_t uuid[16];
 	bool uuid_known;
-	unsigned steps;
+	unsigned steps;			/* since it began */
 	/* the transaction that is open in the new store */
 	struct txn t;
 	bool open;

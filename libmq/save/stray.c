@@ -156,8 +156,8 @@ static int mend_spaces(struct rescue *r)
 			uint64_t space = k.size >= RUN_PREFIX ? get32(k.bytes + 1) : 0;
 			struct key sweep = key_sweep('g', space);
 			rc = rescue_step(r);
-			if (rc == 0 && space != last && !bsearch(&space, spaces ? spaces : &space, spaces ? count : 0, sizeof space, by_number) &&
-					!there(r, sweep)) {
+			if (rc == 0 && space != last && !bsearch(&space, spaces ? spaces : &space, spaces ? count : 0,
+					sizeof space, by_number) && !there(r, sweep)) {
 				r->result->mended++;
 				rc = rescue_put(r, &sweep, value, number_put(0, 0, &sweep, value));
 			}
