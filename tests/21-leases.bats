@@ -219,7 +219,7 @@ said() {
 
 # A library under which the wall clock is $WALL seconds ahead, and the time since the machine was started is $UP seconds
 # more; with $ANOTHER it runs in another time namespace, as a container may, and with $BLIND, a number of an error, nobody
-# can say in which.
+# can say in which. The file $ASKED gets a line each time somebody wants to know that.
 other_clocks() {
 	[[ ${TEST_CFLAGS-} != *sanitize* ]] || skip "a sanitizer wants to be the first library loaded"
 	"${CC:-cc}" -shared -fPIC -o clocks.so -x c - <<-'C'
@@ -227,10 +227,19 @@ other_clocks() {
 		#include <dlfcn.h>
 		#include <errno.h>
 		#include <fcntl.h>
+		#include <stdio.h>
 		#include <stdlib.h>
 		#include <string.h>
 		#include <sys/stat.h>
 		#include <time.h>
+		static void note(const char *path)
+		{
+			FILE *f = path ? fopen(path, "a") : NULL;
+			if (!f)
+				return;
+			fputs("asked\n", f);
+			fclose(f);
+		}
 		int clock_gettime(clockid_t id, struct timespec *t)
 		{
 			int (*real)(clockid_t, struct timespec *) =
@@ -245,6 +254,7 @@ other_clocks() {
 			int rc = fstatat(AT_FDCWD, path, st, 0);
 			if (strcmp(path, "/proc/self/ns/time") != 0)
 				return rc;
+			note(getenv("ASKED"));
 			st->st_ino += getenv("ANOTHER") != NULL;
 			errno = getenv("BLIND") ? atoi(getenv("BLIND")) : errno;
 			return getenv("BLIND") ? -1 : rc;
@@ -336,6 +346,18 @@ at() {
 	at 0 0 mq-recv -l 1h jobs
 	nothing at 3601 0 mq-recv jobs
 	prints b at 7300 3601 mq-recv jobs
+}
+
+@test "which start of the machine it is a process asks once, also where it cannot be found out" {
+	other_clocks
+	seq 6 | must mq-send -q jobs
+	for _ in {1..6}; do lease jobs 1h; done
+	export ASKED=$PWD/asked
+	nothing at 3601 0 mq-recv -e jobs
+	[[ $(wc -l <asked) == 1 ]]
+	BLIND=13 must at 7300 0 mq-recv -n 6 -l 1h jobs
+	[[ $(wc -l <asked) == 2 ]]
+	diff <(seq 6) "$out"
 }
 
 @test "delays and retries count by the clock as it is" {

@@ -9,14 +9,16 @@
  * next look finds it there. After a restart, and in another time namespace, only the wall clock counts. One
  * that is set back makes leases longer: no work is lost by that.
  *
- * Which boot it is, a store's handle asks the kernel once, when it first makes a lease or finds one that seems over.
+ * Which boot it is, a store's handle asks the kernel once, when it first makes a lease or finds one that seems over. Where
+ * the kernel does not say it, leases last by the wall clock alone.
  */
 #include "log.h"
 
 static uint32_t boot_of(lmq_store *s)
 {
-	if (s->boot == 0)
+	if (!s->boot_asked)
 		s->boot = boot_number();
+	s->boot_asked = true;
 	return s->boot;
 }
 

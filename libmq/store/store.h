@@ -53,7 +53,8 @@ struct lmq_store {
 	bool in_need;			/* the next one gives up the ballast */
 	bool shut;			/* we keep the gate shut: ours is the only environment, and stays open */
 	int handling_fd;		/* its locks are messages that a transaction moves; -1 */
-	uint32_t boot;			/* boot_number(), once a lease asked for it (term.c); 0: none has */
+	bool boot_asked;		/* by a lease (term.c): */
+	uint32_t boot;			/* boot_number(); 0: nobody knows */
 	bool queue_full;		/* the last LMQ_EFULL was a limit of the channel */
 	uint32_t full_id;		/* with this number */
 	struct route_table *routes;	/* compiled (route.c); NULL: not read yet */
