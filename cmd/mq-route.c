@@ -118,6 +118,12 @@ static void number_write(uint32_t number)
 
 /* ---- adding --------------------------------------------------------------------------------- */
 
+static void check_name(const char *name)
+{
+	if (!lmq_name_valid(name))
+		die_usage("%s: not the name of a channel", name);
+}
+
 /* Nothing is created by a command line that is wrong in one place. */
 static void check_conditions(void)
 {
@@ -126,8 +132,9 @@ static void check_conditions(void)
 
 	if (lmq_pattern_valid(asked.source, &reason) != 0)
 		die_usage("%s: not a pattern: %s", asked.source, reason);
-	if (!lmq_name_valid(asked.destination))
-		die_usage("%s: not the name of a channel", asked.destination);
+	if (lmq_pattern_literal(asked.source))
+		check_name(asked.source);
+	check_name(asked.destination);
 	if (asked.key != NULL)
 		selection_option(&selection, 'k', asked.key);
 	for (size_t i = 0; i < asked.header_count; i++)

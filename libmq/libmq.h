@@ -285,9 +285,9 @@ struct lmq_route {
 
 /*
  * Adds the route; *added is false where the same one is there already, and route->number is its number then.
- * LMQ_ENOENT no such destination; LMQ_EKIND the source is a queue; LMQ_EINVAL a pattern, or the route would close a
- * circle, which the sentence names. A source pattern with wildcards may match the destination: it is not copied to
- * itself.
+ * LMQ_ENOENT no such destination; LMQ_EKIND the source is a queue; LMQ_EINVAL a pattern or a name (a source without
+ * wildcards is one), or the route would close a circle, which the sentence names. A source pattern with wildcards may
+ * match the destination: it is not copied to itself.
  */
 int lmq_route_add(lmq_store *store, struct lmq_route *route, bool *added);
 /* All of them, by number; lmq_route_free() frees the list with all it points to. */

@@ -309,7 +309,12 @@ holds() {
 
 @test "what is wrong on the command line creates nothing" {
 	refuses 64 'not a pattern' mq-route 'a..b' q
-	refuses 64 'not the name' mq-route a 'q/x'
+	refuses 64 'q/x: not the name of a channel' mq-route a 'q/x'
+	refuses 64 'a/x: not the name of a channel' mq-route 'a/x' q
+	for length in 129 256 300; do
+		long=$(printf "%${length}s" '' | tr ' ' x)
+		refuses 64 'xxx: not the name of a channel' mq-route "$long" q
+	done
 	refuses 64 '--key' mq-route -k 'a#' a q
 	refuses 64 '--match' mq-route -m nothing a q
 	refuses 64 'DEST' mq-route a

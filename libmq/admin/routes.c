@@ -29,6 +29,12 @@ static int check_condition(lmq_store *s, lmq_filter *filter, const char *text, c
 	return rc == LMQ_EINVAL ? fail(s, rc, "%s: not a %s: %s", text, kind, reason) : rc;
 }
 
+static int check_name(lmq_store *s, const char *name)
+{
+	return lmq_name_valid(name) ? 0 : fail(s, LMQ_EINVAL, "%.*s: not a valid name", LMQ_NAME_MAX, name);
+}
+
+/* A source without wildcards is the name of a channel: what no channel can be called is a slip. */
 static int check_route(lmq_store *s, const struct lmq_route *r)
 {
 	const char *reason;
@@ -36,6 +42,11 @@ static int check_route(lmq_store *s, const struct lmq_route *r)
 	int rc;
 	if (lmq_pattern_valid(r->source, &reason) != 0)
 		return fail(s, LMQ_EINVAL, "%s: not a pattern: %s", r->source, reason);
+	rc = check_name(s, r->destination);
+	if (rc == 0 && lmq_pattern_literal(r->source))
+		rc = check_name(s, r->source);
+	if (rc != 0)
+		return rc;
 	if (lmq_filter_open(&filter) != 0)
 		return no_memory(s);
 	rc = r->key ? check_condition(s, filter, r->key, "pattern", lmq_filter_key) : 0;
@@ -203,7 +214,7 @@ static int check_source(lmq_store *s, MDB_txn *mdb, const struct lmq_route *r)
 	struct channel_record from;
 	uint32_t id;
 	int rc;
-	if (!lmq_pattern_literal(r->source) || !lmq_name_valid(r->source))
+	if (!lmq_pattern_literal(r->source))
 		return 0;
 	rc = find_channel(s, mdb, r->source, &id, &from);
 	if (rc == 0 && from.kind == LMQ_QUEUE)
@@ -243,8 +254,6 @@ int lmq_route_add(lmq_store *s, struct lmq_route *route, bool *added)
 	struct txn t;
 	int rc = check_route(s, &r);
 	*added = false;
-	if (rc == 0 && !lmq_name_valid(r.destination))
-		rc = fail(s, LMQ_EINVAL, "%.*s: not a valid name", LMQ_NAME_MAX, r.destination);
 	if (rc == 0)
 		rc = txn_begin(s, &t);
 	if (rc != 0)

@@ -86,6 +86,21 @@ TEST(long_ones, "a route that is too large for its place is refused")
 	end();
 }
 
+TEST(literal, "a source that is no pattern has to be a name that a channel can have")
+{
+	static char longest[LMQ_NAME_MAX + 1], longer[LMQ_NAME_MAX + 2], far[300];
+	begin();
+	memset(longest, 'x', sizeof longest - 1);
+	memset(longer, 'x', sizeof longer - 1);
+	memset(far, 'x', sizeof far - 1);
+	CHECK(add(longer, "q.one") == LMQ_EINVAL && add(far, "q.one") == LMQ_EINVAL);
+	CHECK(add("a/b", "q.one") == LMQ_EINVAL);
+	CHECK_TEXT(lmq_error(store), "a/b: not a valid name");
+	CHECK(add("-", "q.one") == LMQ_EINVAL && add("\xff", "q.one") == LMQ_EINVAL);
+	CHECK(add(longest, "q.one") == 0 && add("a*", "q.one") == 0 && add("a/?", "q.one") == 0);
+	end();
+}
+
 /* ---- circles ------------------------------------------------------------------------------ */
 
 TEST(circles, "a route that would close a circle is refused, and the sentence names it")
