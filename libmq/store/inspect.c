@@ -97,7 +97,7 @@ static int inspect_metas(lmq_store *s, int fd)
 		return fail_errno(s, s->path, errno);
 	size = (uint64_t)st.st_size;
 	newest = m[1].transaction > m[0].transaction ? &m[1] : &m[0];
-	if (m[1].magic != m[0].magic || m[1].version != m[0].version || !(m[1].flags & META_FLAG) ||
+	if (!(m[0].flags & m[1].flags & META_FLAG) || m[1].magic != m[0].magic || m[1].version != m[0].version ||
 			m[1].tree[0].page_size != page)
 		return fail_damaged(s, "data.mdb has no valid meta page");
 	if (newest->last + 1 > size / page + SPARE_PAGES)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* A meta page that is wrong in one thing only is refused: before LMDB sees it, or, where it is harmless, by LMDB. */
+/* A meta page that is wrong in one thing only is refused before LMDB sees it. */
 #include "single.h"
 
 #include "store/meta.h"
@@ -52,6 +52,7 @@ static void refused(int fd, const char *name, void (*change)(void))
 	change();
 	put(fd);
 	CHECK_ROW(lmq_store_open(place, NULL, &s) == LMQ_EDAMAGED, name);
+	CHECK_ROW(strstr(lmq_error(s), "data.mdb") != NULL, name);
 	lmq_store_close(s);
 	memcpy(images, kept, sizeof kept);
 	put(fd);
