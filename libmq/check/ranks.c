@@ -9,11 +9,6 @@
 
 /* ---- what follows from a run ---------------------------------------------------------------- */
 
-static bool waits(const struct run_record *r)
-{
-	return r->state == RUN_LEASED || r->state == RUN_DELAYED || r->state == RUN_RETRYING;
-}
-
 /* The end of the run is a part of an entry of Q. */
 static uint64_t ready_hash(struct account *a, const struct key *k, uint64_t end)
 {
@@ -34,7 +29,7 @@ void ranks_add(struct account *a, uint32_t space, const struct run_record *r, st
 	if (r->state == RUN_READY) {
 		k = ready_key(space, r);
 		sum->ready += ready_hash(a, &k, r->end);
-	} else if (waits(r)) {
+	} else if (run_waits(r)) {
 		k = key_due(space, r->due, r->first);
 		sum->due += hash64(a->store.uuid, k.bytes, k.size);
 	}
@@ -84,7 +79,7 @@ static bool wants(uint32_t space, const struct run_record *r, char index, struct
 		*k = key_due(space, r->due, r->first);
 	else
 		*k = key_chain(space, r->key_hash, r->first);
-	return index == 'Q' ? r->state == RUN_READY : index == 'D' ? waits(r) : r->key_hash != 0;
+	return index == 'Q' ? r->state == RUN_READY : index == 'D' ? run_waits(r) : r->key_hash != 0;
 }
 
 static int name_missing(struct account *a, const char *object, uint32_t space, char index)

@@ -137,6 +137,7 @@ int run_first_ready(lmq_store *s, MDB_cursor *cursor, uint32_t space, uint8_t cl
 	uint8_t *found_class, struct run *r);
 /* The run that is due first, not before from. LMQ_END. */
 int run_first_due(lmq_store *s, MDB_cursor *cursor, uint32_t space, int64_t from, int64_t *due, uint64_t *first);
+bool run_waits(const struct run_record *r);	/* for a time: it is in D */
 /* A run with its index entries and counts; an empty one is nothing. */
 int run_put(struct txn *t, struct group_record *g, const struct run_record *r);
 int run_delete(struct txn *t, struct group_record *g, const struct run_record *r);

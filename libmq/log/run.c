@@ -81,7 +81,7 @@ static uint8_t class_of(const struct run_record *r)
 	return (uint8_t)(LMQ_PRIORITY_MAX - r->priority);
 }
 
-static bool waits(const struct run_record *r)
+bool run_waits(const struct run_record *r)
 {
 	return r->state == RUN_LEASED || r->state == RUN_DELAYED || r->state == RUN_RETRYING;
 }
@@ -98,7 +98,7 @@ int run_put(struct txn *t, struct group_record *g, const struct run_record *r)
 	if (rc == 0 && r->state == RUN_READY) {
 		k = key_ready(g->space, class_of(r), r->first);
 		rc = put_value(t, &k, value, number_put(r->end, 8, &k, value));
-	} else if (rc == 0 && waits(r)) {
+	} else if (rc == 0 && run_waits(r)) {
 		k = key_due(g->space, r->due, r->first);
 		rc = put_value(t, &k, value, number_put(0, 0, &k, value));
 	}
@@ -114,7 +114,7 @@ int run_delete(struct txn *t, struct group_record *g, const struct run_record *r
 	if (rc == 0 && r->state == RUN_READY) {
 		k = key_ready(g->space, class_of(r), r->first);
 		rc = delete_key(t, &k);
-	} else if (rc == 0 && waits(r)) {
+	} else if (rc == 0 && run_waits(r)) {
 		k = key_due(g->space, r->due, r->first);
 		rc = delete_key(t, &k);
 	}

@@ -32,7 +32,7 @@ static int judge(struct reader *p, const struct key *k, const MDB_val *v, struct
 		says->state = RUN_RETRYING;
 		there = run_here(p, says->first, &run);
 		if (there)
-			return run_waits(run.state) && run.due == says->due ? GOOD : OTHER;
+			return run_waits(&run) && run.due == says->due ? GOOD : OTHER;
 	} else {
 		/* A message without a key is in no chain. */
 		if (k->size != CHAIN_KEY || get64(q) == 0)

@@ -2,11 +2,6 @@
 /* A repair: the runs of a position. They lie one behind the other, below its end, and each has its entries in the indexes. */
 #include "states.h"
 
-bool run_waits(unsigned state)
-{
-	return state == RUN_LEASED || state == RUN_DELAYED || state == RUN_RETRYING;
-}
-
 bool run_here(struct reader *p, uint64_t first, struct run_record *run)
 {
 	struct key k = key_run(p->g.space, first);
@@ -34,7 +29,7 @@ static bool index_there(struct reader *p, const struct run_record *run)
 		k = key_ready(p->g.space, (uint8_t)(LMQ_PRIORITY_MAX - run->priority), run->first);
 		if (rescue_get(p->r, &k, &v) != 0 || !number_get(&end, 8, &k, v.mv_data, v.mv_size) || end != run->end)
 			return false;
-	} else if (run_waits(run->state)) {
+	} else if (run_waits(run)) {
 		k = key_due(p->g.space, run->due, run->first);
 		if (rescue_get(p->r, &k, &v) != 0)
 			return false;

@@ -23,7 +23,6 @@ struct reader {
 	bool ordered;		/* by key */
 };
 
-bool run_waits(unsigned state);
 /* A copy, as a commit moves what LMDB showed. */
 bool run_here(struct reader *p, uint64_t first, struct run_record *run);
 /* The stored run that contains offset, or the next one. LMQ_END. */
