@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A repair: the blocks of a lane, gone through in order, as a reader would. A message of which not every byte is there, or
- * not all of its large body, is lost; so are those that no block has, unless they may lack (sound.c says where). What there
- * is is counted.
+ * not all of its large body, is lost; so are those that no block has, unless they may lack (libmq/check/sound.c says
+ * where). What there is is counted.
  */
 #include "lane.h"
 

@@ -97,13 +97,6 @@ static int last_block(struct rescue *r, uint32_t id, uint16_t lane, uint64_t *en
 	return rc == 0 || rc == MDB_NOTFOUND ? 0 : fail_lmdb(r->to, r->to->path, rc);
 }
 
-static int put_head_of(struct rescue *r, uint32_t id, uint16_t lane, const struct head_record *h)
-{
-	struct key k = key_head(id, lane);
-	uint8_t value[HEAD_RECORD];
-	return rescue_put(r, &k, value, head_record_put(h, &k, value));
-}
-
 /* ---- ends that are lost ----------------------------------------------------------------------- */
 
 static int note_beyond(struct rescue *r, uint32_t id, uint16_t lane, uint64_t from)
@@ -178,7 +171,7 @@ static int make_head(struct rescue *r, uint32_t id, const struct channel_record 
 	if (c->kind == LMQ_STREAM && c->given & 1u << LIMIT_MAX_PER_KEY)
 		h->flags = HEAD_GAPS;
 	r->result->mended++;
-	return rc == 0 ? put_head_of(r, id, lane, h) : rc;
+	return rc == 0 ? rescue_put_head(r, id, lane, h) : rc;
 }
 
 /* A head that was found outside of the tree may be older than what else was found, or was there; and so may it be the
@@ -200,7 +193,7 @@ static int extend_head(struct rescue *r, uint32_t id, const struct channel_recor
 	if (rc != 0 || h->end == end)
 		return rc;
 	r->result->mended++;
-	return put_head_of(r, id, lane, h);
+	return rescue_put_head(r, id, lane, h);
 }
 
 static int mend_end(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane)

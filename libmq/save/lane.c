@@ -21,13 +21,6 @@ void lane_name(const struct channel_record *c, uint16_t lane, char text[LMQ_NAME
 
 /* ---- the head -------------------------------------------------------------------------------- */
 
-static int put_lane(struct lane *l)
-{
-	struct key k = key_head(l->id, l->lane);
-	uint8_t value[HEAD_RECORD];
-	return rescue_put(l->r, &k, value, head_record_put(&l->head, &k, value));
-}
-
 /* Nothing is appended to a block that cannot be gone on with, but where its hash is needed. */
 static void set_head(struct lane *l, struct head_record *h)
 {
@@ -71,7 +64,7 @@ static int mend_head(struct lane *l)
 		return 0;
 	l->head = h;
 	l->r->result->mended++;
-	return put_lane(l);
+	return rescue_put_head(l->r, l->id, l->lane, &l->head);
 }
 
 /* ---- mending ------------------------------------------------------------------------------- */
@@ -91,7 +84,7 @@ static int forget_keys(struct lane *l)
 			return rc;
 	}
 	l->head.indexed = 0;
-	return rc == LMQ_END ? put_lane(l) : rc;
+	return rc == LMQ_END ? rescue_put_head(l->r, l->id, l->lane, &l->head) : rc;
 }
 
 /* Compaction has something to do. */

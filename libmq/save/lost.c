@@ -61,10 +61,8 @@ static int settle_one(struct lane *l, uint64_t first, uint64_t end)
 
 int settle_lost(struct lane *l)
 {
-	struct key k = key_group(l->id, l->lane, "");
-	uint8_t value[GROUP_RECORD];
 	int rc = 0;
 	for (size_t i = 0; rc == 0 && i < l->lost_count; i++)
 		rc = settle_one(l, l->lost[i].first, l->lost[i].end);
-	return rc == 0 ? rescue_put(l->r, &k, value, group_record_put(&l->position, &k, value)) : rc;
+	return rc == 0 ? rescue_put_group(l->r, l->id, l->lane, "", &l->position) : rc;
 }

@@ -43,7 +43,7 @@ void rescue_say(struct rescue *r, const char *object, const char *format, ...)
 		r->loss(&f, r->context);
 }
 
-int rescue_begin(struct rescue *r)
+static int begin(struct rescue *r)
 {
 	int rc = r->open ? 0 : txn_begin(r->to, &r->t);
 	r->open = rc == 0;
@@ -57,7 +57,7 @@ int rescue_ask(struct rescue *r)
 	return 0;
 }
 
-int rescue_commit(struct rescue *r)
+static int commit(struct rescue *r)
 {
 	int rc = r->open ? txn_commit(&r->t, LMQ_SYNC_RELAXED) : 0;
 	r->open = false;
@@ -71,9 +71,9 @@ int rescue_tick(struct rescue *r, size_t bytes)
 	int rc = 0;
 	r->bytes += bytes;
 	if (++r->changes >= CHANGES_MOST || r->bytes >= BYTES_MOST) {
-		rc = rescue_commit(r);
+		rc = commit(r);
 		if (rc == 0)
-			rc = rescue_begin(r);
+			rc = begin(r);
 	}
 	return rc;
 }
@@ -93,6 +93,18 @@ int rescue_delete(struct rescue *r, const struct key *k)
 {
 	int rc = delete_key(&r->t, k);
 	return rc == 0 ? rescue_tick(r, 0) : rc;
+}
+
+int rescue_put_head(struct rescue *r, uint32_t id, uint16_t lane, const struct head_record *h)
+{
+	int rc = put_head(&r->t, id, lane, h);
+	return rc == 0 ? rescue_tick(r, HEAD_RECORD) : rc;
+}
+
+int rescue_put_group(struct rescue *r, uint32_t id, uint16_t lane, const char *group, const struct group_record *g)
+{
+	int rc = put_group(&r->t, id, lane, group, g);
+	return rc == 0 ? rescue_tick(r, GROUP_RECORD) : rc;
 }
 
 int rescue_next(struct rescue *r, struct key *at, size_t size, bool first, MDB_val *value)
@@ -141,12 +153,12 @@ static int mend(struct rescue *r)
 		rc = mend_channels(r);
 	if (rc == 0)
 		rc = mend_strays(r);
-	return rc == 0 ? rescue_commit(r) : rc;
+	return rc == 0 ? commit(r) : rc;
 }
 
 static int save(struct rescue *r)
 {
-	int rc = rescue_begin(r);
+	int rc = begin(r);
 	if (rc == 0)
 		rc = wreck_copy(r);
 	if (rc == 0 && r->entries == 0)

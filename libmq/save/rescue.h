@@ -75,10 +75,8 @@ enum { RESCUE_STEPS = 1024 };
 
 /* ---- rescue.c ------------------------------------------------------------------------------- */
 
-/* Begins a transaction where none is open; rescue_tick() ends it when it is large: nothing read before is valid then. */
-int rescue_begin(struct rescue *r);
+/* After a change: a transaction that is large is followed by another one, and nothing read before is valid then. */
 int rescue_tick(struct rescue *r, size_t bytes);
-int rescue_commit(struct rescue *r);
 int rescue_ask(struct rescue *r);	/* whether to go on: LMQ_EINTR */
 /* The same, where nothing is written: for each page or lane, now and then. */
 static inline int rescue_step(struct rescue *r)
@@ -91,6 +89,8 @@ int rescue_no_memory(struct rescue *r);
 int rescue_get(struct rescue *r, const struct key *k, MDB_val *value);
 int rescue_put(struct rescue *r, const struct key *k, const void *value, size_t size);
 int rescue_delete(struct rescue *r, const struct key *k);
+int rescue_put_head(struct rescue *r, uint32_t id, uint16_t lane, const struct head_record *h);
+int rescue_put_group(struct rescue *r, uint32_t id, uint16_t lane, const char *group, const struct group_record *g);
 /* The next key behind at (its own where first) that begins with the first size bytes of it. LMQ_END. */
 int rescue_next(struct rescue *r, struct key *at, size_t size, bool first, MDB_val *value);
 

@@ -14,13 +14,6 @@
 
 /* ---- positions ------------------------------------------------------------------------------ */
 
-static int put_position(struct reader *p)
-{
-	struct key k = key_group(p->id, p->lane, p->group);
-	uint8_t value[GROUP_RECORD];
-	return rescue_put(p->r, &k, value, group_record_put(&p->g, &k, value));
-}
-
 static bool same_position(const struct group_record *a, const struct group_record *b)
 {
 	return a->next == b->next && a->settled == b->settled && a->space == b->space && a->flags == b->flags &&
@@ -52,7 +45,7 @@ static int mend_reader(struct reader *p)
 	if (rc != 0 || same_position(&before, &p->g))
 		return rc;
 	p->r->result->mended++;
-	return put_position(p);
+	return rescue_put_group(p->r, p->id, p->lane, p->group, &p->g);
 }
 
 /* The end of the last run of the space. */
@@ -110,7 +103,7 @@ static int make_position(struct reader *p)
 	rescue_say(p->r, p->name, "how far it was is lost: it goes on at message %llu%s", (unsigned long long)p->g.next,
 		p->ordered && p->channel->kind == LMQ_QUEUE ? ", not in the order of their keys" : "");
 	p->r->result->mended++;
-	return put_position(p);
+	return rescue_put_group(p->r, p->id, p->lane, p->group, &p->g);
 }
 
 /* A group's own rules stand in table E; a queue's in its channel's record. */

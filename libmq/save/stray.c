@@ -26,8 +26,7 @@ static int put_floor(struct rescue *r, uint32_t id, const struct key *k, struct 
 	if (rc != 0 || g->floor == was)
 		return rc;
 	r->result->mended++;
-	rc = put_group(&r->t, id, lane, group, g);
-	return rc == 0 ? rescue_tick(r, 0) : rc;
+	return rescue_put_group(r, id, lane, group, g);
 }
 
 static int floor_fits(struct rescue *r, uint32_t id, const struct channel_record *c, const struct key *k, const MDB_val *v)
