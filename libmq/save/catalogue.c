@@ -148,13 +148,11 @@ static uint16_t lanes_seen(struct rescue *r, uint32_t id, char table)
 static int make_channel(struct rescue *r, uint32_t id, const char *name)
 {
 	struct channel_record c = { .kind = LMQ_STREAM, .created = lmq_now() };
-	struct key found, k = key_group(id, 0, "");
+	struct key found, k = key_floor(id, 0, 0, 0);
 	uint16_t lanes = 1;
-	MDB_val v;
 	snprintf(c.name, sizeof c.name, "%s", name);
-	if (rescue_get(r, &k, &v) == 0)
+	if (rescue_has(r, key_group(id, 0, "")))
 		c.kind = LMQ_QUEUE;
-	k = key_floor(id, 0, 0, 0);
 	if (c.kind == LMQ_STREAM && any(r, &k, RUN_PREFIX, &found))
 		c.kind = LMQ_TOPIC;
 	for (const char *table = "HL"; c.kind == LMQ_STREAM && *table; table++) {
@@ -260,13 +258,6 @@ static int mend_records(struct rescue *r)
 	return rc == LMQ_END ? 0 : rc;
 }
 
-static bool is_removed(struct rescue *r, uint32_t id)
-{
-	struct key k = key_sweep('c', id);
-	MDB_val v;
-	return rescue_get(r, &k, &v) == 0;
-}
-
 /* Logs and positions of channels of which there is neither name nor record. */
 static int mend_nameless(struct rescue *r)
 {
@@ -280,7 +271,7 @@ static int mend_nameless(struct rescue *r)
 			if (k.size < BLOCK_PREFIX)
 				continue;
 			id = get32(k.bytes + 1);
-			if (id < SPACE_MAX && !get_channel(r, id, &c) && !is_removed(r, id)) {
+			if (id < SPACE_MAX && !get_channel(r, id, &c) && !rescue_has(r, key_sweep('c', id))) {
 				invent_name(r, id, name);
 				rescue_say(r, name, "its name is lost");
 				rc = put_name(r, name, id);

@@ -83,6 +83,12 @@ int rescue_get(struct rescue *r, const struct key *k, MDB_val *value)
 	return get_value(r->to, r->t.mdb, k, value);
 }
 
+bool rescue_has(struct rescue *r, struct key k)
+{
+	MDB_val v;
+	return rescue_get(r, &k, &v) == 0;
+}
+
 int rescue_put(struct rescue *r, const struct key *k, const void *value, size_t size)
 {
 	int rc = put_value(&r->t, k, value, size);

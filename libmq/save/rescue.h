@@ -87,6 +87,7 @@ void rescue_say(struct rescue *r, const char *object, const char *format, ...) _
 int rescue_no_memory(struct rescue *r);
 /* A value in the new store; LMQ_END. */
 int rescue_get(struct rescue *r, const struct key *k, MDB_val *value);
+bool rescue_has(struct rescue *r, struct key k);
 int rescue_put(struct rescue *r, const struct key *k, const void *value, size_t size);
 int rescue_delete(struct rescue *r, const struct key *k);
 int rescue_put_head(struct rescue *r, uint32_t id, uint16_t lane, const struct head_record *h);

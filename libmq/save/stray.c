@@ -68,15 +68,9 @@ int mend_floors(struct rescue *r, uint32_t id, const struct channel_record *c)
 
 /* ---- what is there --------------------------------------------------------------------------- */
 
-static bool there(struct rescue *r, struct key k)
-{
-	MDB_val v;
-	return rescue_get(r, &k, &v) == 0;
-}
-
 static bool channel_there(struct rescue *r, uint32_t id)
 {
-	return there(r, key_channel(id)) || there(r, key_sweep('c', id));
+	return rescue_has(r, key_channel(id)) || rescue_has(r, key_sweep('c', id));
 }
 
 /* Goes through a table; fits says whether an entry may stay. */
@@ -156,7 +150,7 @@ static int mend_spaces(struct rescue *r)
 			struct key sweep = key_sweep('g', space);
 			rc = rescue_step(r);
 			if (rc == 0 && space != last && !bsearch(&space, spaces ? spaces : &space, spaces ? count : 0,
-					sizeof space, by_number) && !there(r, sweep)) {
+					sizeof space, by_number) && !rescue_has(r, sweep)) {
 				r->result->mended++;
 				rc = rescue_put(r, &sweep, value, number_put(0, 0, &sweep, value));
 			}
@@ -192,7 +186,7 @@ static int removed_bodies(struct rescue *r)
 	int rc;
 	for (bool first = true; (rc = rescue_next(r, &k, 2, first, NULL)) == 0; first = false) {
 		uint32_t id = k.size == SWEEP_KEY ? (uint32_t)get64(k.bytes + 2) : 0;
-		struct channel_record c = { .kind = there(r, key_group(id, 0, "")) ? LMQ_QUEUE : LMQ_STREAM };
+		struct channel_record c = { .kind = rescue_has(r, key_group(id, 0, "")) ? LMQ_QUEUE : LMQ_STREAM };
 		head = key_head(id, 0);
 		for (bool again = true; (rc = rescue_next(r, &head, RUN_PREFIX, again, NULL)) == 0; again = false)
 			if ((rc = lane_bodies(r, id, &c, get16(head.bytes + RUN_PREFIX))) != 0)
@@ -218,7 +212,7 @@ static int mend_shared(struct rescue *r)
 			r->result->mended++;
 			rc = n == 1 ? rescue_delete(r, &k) : rescue_put(r, &k, value, number_put(n - 1, 8, &k, value));
 		}
-		if (rc == 0 && there(r, sweep))
+		if (rc == 0 && rescue_has(r, sweep))
 			rc = rescue_delete(r, &sweep);
 		i += n;
 	}
@@ -246,7 +240,7 @@ static int mend_chunks(struct rescue *r)
 	for (bool first = true; (rc = rescue_next(r, &k, 1, first, NULL)) == 0; first = false) {
 		uint64_t blob = k.size >= CHUNK_PREFIX ? get64(k.bytes + 1) : 0;
 		struct key sweep = key_sweep('b', blob);
-		if (holders(r, blob) == 0 && !there(r, sweep)) {
+		if (holders(r, blob) == 0 && !rescue_has(r, sweep)) {
 			r->result->mended++;
 			rc = rescue_put(r, &sweep, value, number_put(0, 0, &sweep, value));
 			if (rc != 0)
@@ -282,7 +276,7 @@ static int id_fits(struct rescue *r, const struct key *k, const MDB_val *v)
 	if (k->size != ID_KEY || !id_record_get(&i, k, v->mv_data, v->mv_size) || !channel_there(r, get32(k->bytes + 1)))
 		return false;
 	age = key_id_age(get32(k->bytes + 1), i.time, k->bytes + RUN_PREFIX);
-	if (!there(r, age)) {
+	if (!rescue_has(r, age)) {
 		int rc = rescue_put(r, &age, value, number_put(0, 0, &age, value));
 		r->result->mended++;
 		if (rc != 0)
@@ -313,7 +307,7 @@ static int route_fits(struct rescue *r, const struct key *k, const MDB_val *v)
 	int rc = binding_get(r->to, &key, v, &b);
 	if (rc == LMQ_ENOMEM)
 		return rc;
-	fits = rc == 0 && there(r, key_channel(b.destination));
+	fits = rc == 0 && rescue_has(r, key_channel(b.destination));
 	if (rc == 0)
 		binding_free(&b);
 	if (!fits) {
@@ -330,8 +324,8 @@ static int sweep_fits(struct rescue *r, const struct key *k, const MDB_val *v)
 	if (k->size != SWEEP_KEY || !memchr("bcgk", k->bytes[1], 4))
 		return false;
 	if (k->bytes[1] == 'c')
-		return !there(r, key_channel((uint32_t)number));
-	return k->bytes[1] != 'k' || there(r, key_channel((uint32_t)number));
+		return !rescue_has(r, key_channel((uint32_t)number));
+	return k->bytes[1] != 'k' || rescue_has(r, key_channel((uint32_t)number));
 }
 
 /* What of these tables is lost nothing else tells. */
