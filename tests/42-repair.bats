@@ -396,6 +396,7 @@ many() {
 	mount -t tmpfs -o size=1m none small 2>/dev/null || skip "nothing can be mounted here"
 	mounts+=("$PWD/small")
 	must_fail 74 mq-check --repair=small/saved
+	grep -qx 'mq-check: small/saved: the disk is full' "$err"
 	[[ ! -e small/saved ]]
 	mount -o remount,size=64m small
 	must mq-check --repair=small/saved

@@ -218,23 +218,22 @@ static int hold(lmq_store *s)
 	return LMQ_EBUSY;
 }
 
-/* Opens the store in the directory beside, and fills it. */
+/* The store in the directory beside. Sentences call it by the name that it will have. */
+static int open_new(struct rescue *r, const char *destination, const struct site *site)
+{
+	int rc = store_handle(destination, NULL, &r->to);
+	if (rc != 0)
+		return rescue_no_memory(r);
+	r->to->directory = fcntl(site->directory, F_DUPFD_CLOEXEC, 0);
+	if (r->to->directory < 0)
+		return fail_errno(r->to, destination, errno);
+	rc = store_enter(r->to);
+	return rc == 0 ? store_reopen(r->to) : rc;
+}
+
 static int fill(struct rescue *r, lmq_store *d, const struct site *site)
 {
-	struct lmq_store_options options = { .size = sizeof options };
-	size_t size = strlen(d->path) + sizeof site->building + 2;
-	char *path = malloc(size), *slash;
-	int rc;
-	if (!path)
-		return rescue_no_memory(r);
-	strcpy(path, d->path);
-	for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--)
-		path[n - 1] = '\0';
-	slash = strrchr(path, '/');
-	slash = slash ? slash + 1 : path;
-	snprintf(slash, size - (size_t)(slash - path), "%s", site->building);
-	rc = lmq_store_open(path, &options, &r->to);
-	free(path);
+	int rc = open_new(r, d->path, site);
 	if (rc != 0)
 		return rc;
 	mdb_env_set_flags(r->to->env, MDB_NOSYNC, 1);

@@ -89,7 +89,8 @@ static int marker_open(lmq_store *s)
 static int directory_open(lmq_store *s)
 {
 	struct stat st;
-	s->directory = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (s->directory < 0)
+		s->directory = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (s->directory < 0 && (errno == ENOTDIR || errno == ELOOP)) {
 		if (lstat(s->path, &st) == 0 && S_ISLNK(st.st_mode))
 			return fail(s, LMQ_EACCES, "%s: a symbolic link; name the store's own directory", s->path);

@@ -68,7 +68,8 @@ int store_create(lmq_store *s, const char *path);
 struct site;
 /* An empty store in the directory of the site, which is locked; wanted NULL: it gets a new UUID. */
 int store_build(lmq_store *s, const struct site *site, const uint8_t *wanted);
-/* The two steps of opening: a handle, to be closed in any case; the directory entered, by one handle of the process. */
+/* The two steps of opening: a handle, to be closed in any case; the directory entered, which may be open already, by one
+ * handle of the process. */
 int store_handle(const char *path, const struct lmq_store_options *options, lmq_store **store);
 int store_enter(lmq_store *s);
 int store_list(lmq_store *s);	/* the second step's last part: one handle; device and inode are known */
