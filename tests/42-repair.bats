@@ -284,6 +284,48 @@ entry() { "$ENTRY" "$@"; }
 	must mq-check ./saved
 }
 
+# partitioned: a stream with ids in all of its partitions; each message says where it lies.
+partitioned() {
+	mq-make -q --stream events partitions=8 dedup=1h >made
+	for i in $(seq 200); do
+		echo "{\"id\":\"i$i\",\"key\":\"k$i\",\"body\":\"<body $i>\"}"
+	done >input
+	mq-pub -q -j events <input
+	mq-replay -j events | jq -r '[.partition, .offset, .id, .body] | @tsv' | sort -k 1,1n -k 2,2n >places
+}
+
+@test "of a stream with partitions the ids of lost messages are forgotten, in all of them, and no others" {
+	partitioned
+	for lane in 1 4 7; do
+		spoil store "$(awk -F '\t' -v lane=$lane '$1 == lane { print $4; exit }' places)"
+	done
+	must_fail 2 mq-check --repair=saved
+	for lane in 1 4 7; do
+		last=$(awk -F '\t' -v lane=$lane '$1 == lane { last = $2 } END { print last }' places)
+		grep -qx "mq-check: events/$lane: messages 0 to $last are lost" "$err"
+	done
+	awk -F '\t' '$1 ~ /^[147]$/ { print $4 }' places >lost
+	export MQ_STORE=./saved
+	must mq-check
+	diff <(mq-replay events | sort) <(jq -r .body input | sort | comm -23 - <(sort lost))
+	must mq-pub -q -j events <input
+	diff <(mq-replay events | sort) <(jq -r .body input | sort)
+	must mq-check
+}
+
+@test "where partitions ended whose heads and messages are lost their ids tell, each its own" {
+	partitioned
+	must mq-check --compact
+	entry store H 100
+	entry store L 110
+	must_fail 2 mq-check --repair=saved
+	for lane in {0..7}; do
+		end=$(awk -F '\t' -v lane=$lane '$1 == lane { end = $2 + 1 } END { printf "%.0f", 4294967296 + end }' places)
+		grep -qx "mq-check: events/$lane: where it ended is lost: the next message gets offset $end" "$err"
+	done
+	must mq-check ./saved
+}
+
 @test "a meta page and the root of the newest state gone: what the last commits stored is there" {
 	filled
 	mq-send -q plain last

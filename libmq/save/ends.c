@@ -10,6 +10,11 @@
 
 enum { LOG_FAR_BEHIND = 32 };	/* nobody sends more after what is known, and no number gets too long */
 
+struct id_ends {		/* how far the ids of a channel go */
+	bool known;
+	uint64_t end[LMQ_PARTITIONS_MAX];
+};
+
 static void reach(uint64_t *end, uint64_t to)
 {
 	if (to > *end && to < INT64_MAX)
@@ -42,16 +47,17 @@ static int reach_positions(struct rescue *r, uint32_t id, uint16_t lane, uint64_
 	return rc == LMQ_END ? 0 : rc;
 }
 
-static int reach_ids(struct rescue *r, uint32_t id, uint16_t lane, uint64_t *end)
+/* They do not lie by lanes: looked through once, for the first lane that has lost its head. */
+static int reach_ids(struct rescue *r, uint32_t id, struct id_ends *ids)
 {
 	struct key k = key_id(id, (const uint8_t[16]){ 0 });
 	struct id_record i;
 	MDB_val v;
-	int rc;
-	k.size = RUN_PREFIX;
-	for (bool first = true; (rc = rescue_next(r, &k, RUN_PREFIX, first, &v)) == 0; first = false)
-		if (id_record_get(&i, &k, v.mv_data, v.mv_size) && i.lane == lane)
-			reach(end, i.offset + 1);
+	int rc = ids->known ? LMQ_END : 0;
+	for (bool first = true; rc == 0 && (rc = rescue_next(r, &k, RUN_PREFIX, first, &v)) == 0; first = false)
+		if (id_record_get(&i, &k, v.mv_data, v.mv_size) && i.lane < LMQ_PARTITIONS_MAX)
+			reach(&ids->end[i.lane], i.offset + 1);
+	ids->known = true;
 	return rc == LMQ_END ? 0 : rc;
 }
 
@@ -148,30 +154,31 @@ static bool end_lost(struct rescue *r, uint32_t id, const struct channel_record 
 	return !known || blocks_lack(r, id, lane, end);
 }
 
-static int make_head(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane, struct head_record *h)
+static int make_head(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane, struct id_ends *ids)
 {
+	struct head_record h = { .first = 0 };
 	char name[LMQ_NAME_MAX + 16];
 	uint64_t begin;
 	int rc;
-	*h = (struct head_record){ .first = 0 };
-	rc = reach_blocks(r, id, lane, &begin, h);
+	rc = reach_blocks(r, id, lane, &begin, &h);
 	if (rc == 0)
-		rc = reach_positions(r, id, lane, &h->end);
+		rc = reach_positions(r, id, lane, &h.end);
 	if (rc == 0)
-		rc = reach_ids(r, id, lane, &h->end);
+		rc = reach_ids(r, id, ids);
+	reach(&h.end, ids->end[lane]);
 	lane_name(c, lane, name);
-	if (rc == 0 && end_lost(r, id, c, lane, begin != UINT64_MAX, h->end))
-		rc = put_far(r, id, c, lane, h);
+	if (rc == 0 && end_lost(r, id, c, lane, begin != UINT64_MAX, h.end))
+		rc = put_far(r, id, c, lane, &h);
 	else
 		rescue_say(r, name, "its head is lost, and was made anew");
-	h->first = begin < h->end ? begin : h->end;
-	if (blocks_lack_before(r, id, lane, h->first))
-		rescue_say(r, name, "where it began is lost: messages before %llu may be, too", (unsigned long long)h->first);
-	h->sent_bytes = h->bytes;
+	h.first = begin < h.end ? begin : h.end;
+	if (blocks_lack_before(r, id, lane, h.first))
+		rescue_say(r, name, "where it began is lost: messages before %llu may be, too", (unsigned long long)h.first);
+	h.sent_bytes = h.bytes;
 	if (c->kind == LMQ_STREAM && c->given & 1u << LIMIT_MAX_PER_KEY)
-		h->flags = HEAD_GAPS;
+		h.flags = HEAD_GAPS;
 	r->result->mended++;
-	return rc == 0 ? rescue_put_head(r, id, lane, h) : rc;
+	return rc == 0 ? rescue_put_head(r, id, lane, &h) : rc;
 }
 
 /* A head that was found outside of the tree may be older than what else was found, or was there; and so may it be the
@@ -196,13 +203,13 @@ static int extend_head(struct rescue *r, uint32_t id, const struct channel_recor
 	return rescue_put_head(r, id, lane, h);
 }
 
-static int mend_end(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane)
+static int mend_end(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane, struct id_ends *ids)
 {
 	struct key k = key_head(id, lane);
 	struct head_record h;
 	MDB_val v;
 	if (rescue_get(r, &k, &v) != 0 || !head_record_get(&h, &k, v.mv_data, v.mv_size))
-		return make_head(r, id, c, lane, &h);
+		return make_head(r, id, c, lane, ids);
 	return extend_head(r, id, c, lane, &h);
 }
 
@@ -221,10 +228,11 @@ static int lift_limit(struct rescue *r, uint32_t id, struct channel_record *c)
 
 int mend_ends(struct rescue *r, uint32_t id, struct channel_record *c)
 {
+	struct id_ends ids = { .known = false };
 	size_t before = r->beyond_count;
 	int rc = 0;
 	for (uint16_t lane = 0; rc == 0 && lane < lanes_of(c); lane++)
-		rc = mend_end(r, id, c, lane);
+		rc = mend_end(r, id, c, lane, &ids);
 	return rc == 0 && r->beyond_count > before ? lift_limit(r, id, c) : rc;
 }
 

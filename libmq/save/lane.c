@@ -105,7 +105,7 @@ static int mend_lost(struct lane *l)
 	struct run *lost = l->lost;
 	int rc;
 	say_lost(l);
-	rc = forget_ids(l);
+	rc = note_lost(l);
 	if (rc == 0)
 		rc = l->channel->kind == LMQ_QUEUE ? settle_lost(l) : relog(l);
 	l->lost = NULL;
@@ -164,7 +164,8 @@ static int for_lanes(struct rescue *r, uint32_t id, const struct channel_record 
 
 int mend_lanes(struct rescue *r, uint32_t id, const struct channel_record *c)
 {
-	return for_lanes(r, id, c, 0, lanes_of(c), mend_lane);
+	int rc = for_lanes(r, id, c, 0, lanes_of(c), mend_lane);
+	return rc == 0 ? forget_ids(r, id) : rc;
 }
 
 static int note_bodies(struct lane *l)

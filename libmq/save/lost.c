@@ -21,21 +21,48 @@ void say_lost(struct lane *l)
 	}
 }
 
-/* Who sends a lost message again is not told that it is there. */
-int forget_ids(struct lane *l)
+int note_lost(struct lane *l)
 {
-	struct key k = key_id(l->id, (const uint8_t[16]){ 0 });
+	struct rescue *r = l->r;
+	struct lost *more;
+	if (r->lost_room - r->lost_count < l->lost_count) {
+		size_t room = 2 * (r->lost_count + l->lost_count);
+		more = reallocarray(r->lost, room, sizeof *more);
+		if (!more)
+			return rescue_no_memory(r);
+		r->lost = more;
+		r->lost_room = room;
+	}
+	for (size_t i = 0; i < l->lost_count; i++)
+		r->lost[r->lost_count++] = (struct lost){ l->lane, l->lost[i] };
+	return 0;
+}
+
+static bool is_noted(const struct rescue *r, uint16_t lane, uint64_t offset)
+{
+	size_t low = 0, high = r->lost_count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct lost *at = &r->lost[middle];
+		if (at->lane < lane || (at->lane == lane && at->run.end <= offset))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < r->lost_count && r->lost[low].lane == lane && offset >= r->lost[low].run.first;
+}
+
+/* Who sends a lost message again is not told that it is there. Ids do not lie by lanes: once for all of them. */
+int forget_ids(struct rescue *r, uint32_t id)
+{
+	struct key k = key_id(id, (const uint8_t[16]){ 0 });
 	struct id_record i;
 	MDB_val v;
-	int rc;
-	for (bool first = true; (rc = rescue_next(l->r, &k, RUN_PREFIX, first, &v)) == 0; first = false) {
-		if (k.size != ID_KEY || !id_record_get(&i, &k, v.mv_data, v.mv_size) || i.lane != l->lane ||
-				!lane_is_lost(l, i.offset))
-			continue;
-		rc = rescue_delete(l->r, &k);
-		if (rc != 0)
-			return rc;
-	}
+	int rc = r->lost_count > 0 ? 0 : LMQ_END;
+	for (bool first = true; rc == 0 && (rc = rescue_next(r, &k, RUN_PREFIX, first, &v)) == 0; first = false)
+		if (k.size == ID_KEY && id_record_get(&i, &k, v.mv_data, v.mv_size) && is_noted(r, i.lane, i.offset))
+			rc = rescue_delete(r, &k);
+	r->lost_count = 0;
 	return rc == LMQ_END ? 0 : rc;
 }
 

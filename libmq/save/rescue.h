@@ -29,6 +29,11 @@ struct beyond {			/* a lane whose end is lost: what lies from here on is not kno
 	uint64_t from;
 };
 
+struct lost {			/* messages of a lane */
+	uint16_t lane;
+	struct run run;
+};
+
 struct rescue {
 	lmq_store *s;		/* the damaged one: its directory, and the sentence */
 	lmq_store *to;		/* the new one */
@@ -69,6 +74,8 @@ struct rescue {
 	size_t body_count, body_room;
 	struct beyond *beyond;
 	size_t beyond_count, beyond_room;
+	struct lost *lost;		/* of one channel, ascending: their ids are to be forgotten */
+	size_t lost_count, lost_room;
 };
 
 enum { RESCUE_STEPS = 1024 };

@@ -319,4 +319,5 @@ void wreck_close(struct rescue *r)
 	free(r->doubts);
 	free(r->bodies);
 	free(r->beyond);
+	free(r->lost);
 }
