@@ -326,6 +326,30 @@ partitioned() {
 	must mq-check ./saved
 }
 
+@test "groups whose positions are lost go on where they were, with what is in flight, whether they have settings or not" {
+	mq-make -q --topic news >made
+	mq-make -q -g a news lease=1m >made
+	mq-make -q -g b news lease=1m >made
+	mq-make -q -g c news >made
+	seq 30 | mq-pub -q news
+	mq-sub -g a -n 5 news >taken
+	mq-sub -g b -n 3 news >taken
+	mq-sub -g b -l 1h -n 4 news >taken
+	mq-sub -g c -n 9 news >taken
+	must mq-check --compact
+	entry store G 100
+	must_fail 2 mq-check --repair=saved
+	for at in 'a 5' 'b 7' 'c 9'; do
+		grep -qx "mq-check: news@${at% *}: how far it was is lost: it goes on at message ${at#* }" "$err"
+	done
+	export MQ_STORE=./saved
+	must mq-check
+	[[ $(mq-ls --groups -o json news | jq -c '[.group, .leased]' | sort | paste -s -d ' ') == '["a",0] ["b",4] ["c",0]' ]]
+	for at in 'a 6' 'b 8' 'c 10'; do
+		same "mq-sub -g ${at% *} -e news" "seq ${at#* } 30"
+	done
+}
+
 @test "a meta page and the root of the newest state gone: what the last commits stored is there" {
 	filled
 	mq-send -q plain last

@@ -7,9 +7,10 @@ void say_lost(struct lane *l)
 	char name[LMQ_NAME_MAX + 16];
 	uint64_t known = UINT64_MAX;
 	lane_name(l->channel, l->lane, name);
-	for (size_t i = 0; i < l->r->beyond_count; i++)
-		if (l->r->beyond[i].id == l->id && l->r->beyond[i].lane == l->lane)
-			known = l->r->beyond[i].from;
+	/* Those of this channel were noted last. */
+	for (size_t i = l->r->beyond_count; i > 0 && l->r->beyond[i - 1].id == l->id; i--)
+		if (l->r->beyond[i - 1].lane == l->lane)
+			known = l->r->beyond[i - 1].from;
 	for (size_t i = 0; i < l->lost_count && l->lost[i].first < known; i++) {
 		uint64_t first = l->lost[i].first, end = l->lost[i].end < known ? l->lost[i].end : known;
 		l->r->result->lost_messages += end - first;

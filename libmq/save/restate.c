@@ -70,27 +70,15 @@ static int draw_space(struct rescue *r, uint32_t *space)
 	return put_store_record(&r->t, &store);
 }
 
-/* Table F has the space and the lowest unsettled message of a topic's group. */
-static bool floor_of(struct reader *p, uint64_t *floor)
+/* needs: its entry of table F, which has the space and the lowest unsettled message of a topic's group; NULL: none is there. */
+static int make_position(struct reader *p, const struct key *needs)
 {
-	struct key k = key_floor(p->id, p->lane, 0, 0);
-	char name[LMQ_NAME_MAX + 1];
-	MDB_val v;
-	for (bool first = true; rescue_next(p->r, &k, BLOCK_PREFIX, first, &v) == 0; first = false)
-		if (k.size == FLOOR_KEY && name_get(name, &k, v.mv_data, v.mv_size) && strcmp(name, p->group) == 0) {
-			*floor = get64(k.bytes + BLOCK_PREFIX);
-			p->g.space = get32(k.bytes + BLOCK_PREFIX + 8);
-			return true;
-		}
-	return false;
-}
-
-static int make_position(struct reader *p)
-{
-	uint64_t floor = p->head.first, end;
+	uint64_t floor = needs ? get64(needs->bytes + BLOCK_PREFIX) : p->head.first, end;
 	int rc = 0;
 	p->g = (struct group_record){ .space = p->id, .floor = UINT64_MAX };
-	if (p->channel->kind != LMQ_QUEUE && !floor_of(p, &floor))
+	if (needs)
+		p->g.space = get32(needs->bytes + BLOCK_PREFIX + 8);
+	else if (p->channel->kind != LMQ_QUEUE)
 		rc = draw_space(p->r, &p->g.space);
 	if (rc != 0)
 		return rc;
@@ -118,7 +106,8 @@ static bool is_ordered(struct rescue *r, uint32_t id, const struct channel_recor
 		limit_of(&own, LIMIT_ORDER_KEY) == 1;
 }
 
-static int mend_one(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane, const char *group)
+static int mend_one(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane, const char *group,
+	const struct key *needs)
 {
 	struct reader p = { .r = r, .id = id, .lane = lane, .channel = c, .ordered = is_ordered(r, id, c, group) };
 	struct key k = key_group(id, lane, group);
@@ -130,7 +119,7 @@ static int mend_one(struct rescue *r, uint32_t id, const struct channel_record *
 		snprintf(p.name + strlen(p.name), LMQ_NAME_MAX + 2, "@%s", group);
 	rc = lane_head(r, id, lane, &p.head);
 	if (rc == 0 && (rescue_get(r, &k, &v) != 0 || !group_record_get(&p.g, &k, v.mv_data, v.mv_size)))
-		rc = make_position(&p);
+		rc = make_position(&p, needs);
 	return rc == 0 ? mend_reader(&p) : rc;
 }
 
@@ -152,37 +141,39 @@ static bool next_group(struct rescue *r, struct key *k, size_t prefix, size_t si
 	return false;
 }
 
-static int mend_group(struct rescue *r, uint32_t id, const struct channel_record *c, const char *group)
+/* k: that tells of the group. */
+static int mend_group(struct rescue *r, uint32_t id, const struct channel_record *c, const char *group, const struct key *k)
 {
 	int rc = 0;
-	for (uint16_t lane = 0; rc == 0 && lane < lanes_of(c); lane++)
-		rc = mend_one(r, id, c, lane, group);
+	for (uint16_t lane = 0; rc == 0 && lane < lanes_of(c); lane++) {
+		bool needs = k->bytes[0] == 'F' && get16(k->bytes + RUN_PREFIX) == lane;
+		rc = mend_one(r, id, c, lane, group, needs ? k : NULL);
+	}
 	return rc;
 }
 
 int mend_groups(struct rescue *r, uint32_t id, const struct channel_record *c)
 {
+	/* F before E: that knows how far the groups were. */
 	const struct {
 		struct key from;
 		size_t name;
-	} tables[] = { { key_group(id, 0, ""), BLOCK_PREFIX }, { key_settings(id, ""), RUN_PREFIX },
-		{ key_floor(id, 0, 0, 0), 0 } };
+	} tables[] = { { key_group(id, 0, ""), BLOCK_PREFIX }, { key_floor(id, 0, 0, 0), 0 },
+		{ key_settings(id, ""), RUN_PREFIX } };
 	char group[LMQ_NAME_MAX + 1];
 	int rc = 0;
 	if (c->kind == LMQ_QUEUE)
-		return mend_one(r, id, c, 0, "");
+		return mend_one(r, id, c, 0, "", NULL);
 	if (wreck_lacks_any(r, &tables[0].from, RUN_PREFIX))
 		rescue_say(r, c->name, "positions of groups may be lost: there may have been more of them");
 	for (size_t i = 0; rc == 0 && i < 3; i++) {
 		struct key k = tables[i].from;
 		k.size = RUN_PREFIX;
 		for (bool first = true; rc == 0 && next_group(r, &k, RUN_PREFIX, tables[i].name, first, group); first = false) {
-			struct key mine = key_group(id, 0, group);
-			MDB_val v;
+			bool there = rescue_has(r, key_group(id, 0, group));
 			/* Those of the first table are mended by their first lane. */
-			if (i == 0 ? get16(k.bytes + RUN_PREFIX) == 0 || rescue_get(r, &mine, &v) != 0 :
-					rescue_get(r, &mine, &v) != 0)
-				rc = mend_group(r, id, c, group);
+			if (!there || (i == 0 && get16(k.bytes + RUN_PREFIX) == 0))
+				rc = mend_group(r, id, c, group, &k);
 		}
 	}
 	return rc;
