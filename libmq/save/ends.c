@@ -154,6 +154,18 @@ static bool end_lost(struct rescue *r, uint32_t id, const struct channel_record 
 	return !known || blocks_lack(r, id, lane, end);
 }
 
+/* Of messages before it may be lost what nothing tells of: whoever sends one of these again is not told that it is there. */
+static int doubt_begin(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane, uint64_t first)
+{
+	char name[LMQ_NAME_MAX + 16];
+	if (!blocks_lack_before(r, id, lane, first))
+		return 0;
+	lane_name(c, lane, name);
+	rescue_say(r, name, "where it began is lost: messages before %llu may be, too", (unsigned long long)first);
+	/* A queue's position knows which of them were settled. */
+	return c->kind == LMQ_QUEUE && rescue_has(r, key_group(id, lane, "")) ? 0 : note_lost(r, lane, 0, first);
+}
+
 static int make_head(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane, struct id_ends *ids)
 {
 	struct head_record h = { .first = 0 };
@@ -172,8 +184,8 @@ static int make_head(struct rescue *r, uint32_t id, const struct channel_record 
 	else
 		rescue_say(r, name, "its head is lost, and was made anew");
 	h.first = begin < h.end ? begin : h.end;
-	if (blocks_lack_before(r, id, lane, h.first))
-		rescue_say(r, name, "where it began is lost: messages before %llu may be, too", (unsigned long long)h.first);
+	if (rc == 0)
+		rc = doubt_begin(r, id, c, lane, h.first);
 	h.sent_bytes = h.bytes;
 	if (c->kind == LMQ_STREAM && c->given & 1u << LIMIT_MAX_PER_KEY)
 		h.flags = HEAD_GAPS;

@@ -103,9 +103,7 @@ static int note_keys(struct lane *l)
 static int mend_lost(struct lane *l)
 {
 	struct run *lost = l->lost;
-	int rc;
-	say_lost(l);
-	rc = note_lost(l);
+	int rc = say_lost(l);
 	if (rc == 0)
 		rc = l->channel->kind == LMQ_QUEUE ? settle_lost(l) : relog(l);
 	l->lost = NULL;

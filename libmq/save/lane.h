@@ -47,10 +47,8 @@ bool lane_is_lost(const struct lane *l, uint64_t offset);
 /* The next block, and its payload. LMQ_END. */
 int lane_next(struct lane *l, bool first);
 
-/* lost.c: they are named; noted, so that their ids can be forgotten when all lanes are mended; in a queue settled. */
-void say_lost(struct lane *l);
-int note_lost(struct lane *l);
-int forget_ids(struct rescue *r, uint32_t id);
+/* lost.c: they are named, and noted; in a queue they are settled. */
+int say_lost(struct lane *l);
 int settle_lost(struct lane *l);
 
 /* relog.c: what is lost becomes holes. */

@@ -2,41 +2,66 @@
 /* A repair: what is said and done of the lost messages of a lane. */
 #include "lane.h"
 
-void say_lost(struct lane *l)
+static void say_run(struct lane *l, const char *name, uint64_t first, uint64_t end)
+{
+	l->r->result->lost_messages += end - first;
+	if (end - first == 1)
+		rescue_say(l->r, name, "message %llu is lost", (unsigned long long)first);
+	else
+		rescue_say(l->r, name, "messages %llu to %llu are lost", (unsigned long long)first, (unsigned long long)end - 1);
+}
+
+int say_lost(struct lane *l)
 {
 	char name[LMQ_NAME_MAX + 16];
 	uint64_t known = UINT64_MAX;
+	int rc = 0;
 	lane_name(l->channel, l->lane, name);
-	/* Those of this channel were noted last. */
+	/* From there on nothing is known ever to have been. Lanes of this channel were noted last. */
 	for (size_t i = l->r->beyond_count; i > 0 && l->r->beyond[i - 1].id == l->id; i--)
 		if (l->r->beyond[i - 1].lane == l->lane)
 			known = l->r->beyond[i - 1].from;
-	for (size_t i = 0; i < l->lost_count && l->lost[i].first < known; i++) {
-		uint64_t first = l->lost[i].first, end = l->lost[i].end < known ? l->lost[i].end : known;
-		l->r->result->lost_messages += end - first;
-		if (end - first == 1)
-			rescue_say(l->r, name, "message %llu is lost", (unsigned long long)first);
-		else
-			rescue_say(l->r, name, "messages %llu to %llu are lost", (unsigned long long)first,
-				(unsigned long long)end - 1);
+	for (size_t i = 0; rc == 0 && i < l->lost_count; i++) {
+		const struct run *run = &l->lost[i];
+		if (run->first < known)
+			say_run(l, name, run->first, run->end < known ? run->end : known);
+		rc = note_lost(l->r, l->lane, run->first, run->end);
 	}
+	return rc;
 }
 
-int note_lost(struct lane *l)
+/* ---- ids -------------------------------------------------------------------------------------- */
+
+int note_lost(struct rescue *r, uint16_t lane, uint64_t first, uint64_t end)
 {
-	struct rescue *r = l->r;
 	struct lost *more;
-	if (r->lost_room - r->lost_count < l->lost_count) {
-		size_t room = 2 * (r->lost_count + l->lost_count);
-		more = reallocarray(r->lost, room, sizeof *more);
+	if (r->lost_count == r->lost_room) {
+		r->lost_room = r->lost_room ? 2 * r->lost_room : 16;
+		more = reallocarray(r->lost, r->lost_room, sizeof *more);
 		if (!more)
 			return rescue_no_memory(r);
 		r->lost = more;
-		r->lost_room = room;
 	}
-	for (size_t i = 0; i < l->lost_count; i++)
-		r->lost[r->lost_count++] = (struct lost){ l->lane, l->lost[i] };
+	r->lost[r->lost_count++] = (struct lost){ lane, { first, end } };
 	return 0;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct lost *x = a, *y = b;
+	if (x->lane != y->lane)
+		return x->lane < y->lane ? -1 : 1;
+	return (x->run.first > y->run.first) - (x->run.first < y->run.first);
+}
+
+/* By their begins and by their ends. */
+static void sort_lost(struct lost *lost, size_t count)
+{
+	if (count > 0)
+		qsort(lost, count, sizeof *lost, by_place);
+	for (size_t i = 1; i < count; i++)
+		if (lost[i].lane == lost[i - 1].lane && lost[i].run.end < lost[i - 1].run.end)
+			lost[i].run.end = lost[i - 1].run.end;
 }
 
 static bool is_noted(const struct rescue *r, uint16_t lane, uint64_t offset)
@@ -60,12 +85,15 @@ int forget_ids(struct rescue *r, uint32_t id)
 	struct id_record i;
 	MDB_val v;
 	int rc = r->lost_count > 0 ? 0 : LMQ_END;
+	sort_lost(r->lost, r->lost_count);
 	for (bool first = true; rc == 0 && (rc = rescue_next(r, &k, RUN_PREFIX, first, &v)) == 0; first = false)
 		if (k.size == ID_KEY && id_record_get(&i, &k, v.mv_data, v.mv_size) && is_noted(r, i.lane, i.offset))
 			rc = rescue_delete(r, &k);
 	r->lost_count = 0;
 	return rc == LMQ_END ? 0 : rc;
 }
+
+/* ---- in a queue --------------------------------------------------------------------------------- */
 
 static int settle_one(struct lane *l, uint64_t first, uint64_t end)
 {

@@ -74,7 +74,7 @@ struct rescue {
 	size_t body_count, body_room;
 	struct beyond *beyond;
 	size_t beyond_count, beyond_room;
-	struct lost *lost;		/* of one channel, ascending: their ids are to be forgotten */
+	struct lost *lost;		/* of one channel: their ids are to be forgotten */
 	size_t lost_count, lost_room;
 };
 
@@ -143,6 +143,10 @@ int mend_floors(struct rescue *r, uint32_t id, const struct channel_record *c);	
 /* Only notes the large bodies of a log that is being swept. */
 int lane_bodies(struct rescue *r, uint32_t id, const struct channel_record *c, uint16_t lane);
 int mend_strays(struct rescue *r);		/* what no channel, group or message has; B, V, T, X, I, J, N, U */
+
+/* lost.c: messages that are lost are noted, and when all lanes of the channel are mended, their ids are forgotten. */
+int note_lost(struct rescue *r, uint16_t lane, uint64_t first, uint64_t end);
+int forget_ids(struct rescue *r, uint32_t id);
 
 /* One lane of a channel: "events/3", or "events". */
 void lane_name(const struct channel_record *c, uint16_t lane, char text[LMQ_NAME_MAX + 16]);
