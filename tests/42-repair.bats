@@ -297,11 +297,11 @@ partitioned() {
 @test "of a stream with partitions the ids of lost messages are forgotten, in all of them, and no others" {
 	partitioned
 	for lane in 1 4 7; do
-		spoil store "$(awk -F '\t' -v lane=$lane '$1 == lane { print $4; exit }' places)"
+		spoil store "$(awk -F '\t' -v lane="$lane" '$1 == lane { print $4; exit }' places)"
 	done
 	must_fail 2 mq-check --repair=saved
 	for lane in 1 4 7; do
-		last=$(awk -F '\t' -v lane=$lane '$1 == lane { last = $2 } END { print last }' places)
+		last=$(awk -F '\t' -v lane="$lane" '$1 == lane { last = $2 } END { print last }' places)
 		grep -qx "mq-check: events/$lane: messages 0 to $last are lost" "$err"
 	done
 	awk -F '\t' '$1 ~ /^[147]$/ { print $4 }' places >lost
@@ -320,7 +320,7 @@ partitioned() {
 	entry store L 110
 	must_fail 2 mq-check --repair=saved
 	for lane in {0..7}; do
-		end=$(awk -F '\t' -v lane=$lane '$1 == lane { end = $2 + 1 } END { printf "%.0f", 4294967296 + end }' places)
+		end=$(awk -F '\t' -v lane="$lane" '$1 == lane { end = $2 + 1 } END { printf "%.0f", 4294967296 + end }' places)
 		grep -qx "mq-check: events/$lane: where it ended is lost: the next message gets offset $end" "$err"
 	done
 	export MQ_STORE=./saved
