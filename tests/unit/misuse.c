@@ -5,12 +5,25 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static bool says_of(lmq_store *s, const char *sentence)
+{
+	bool same = strcmp(lmq_error(s), sentence) == 0;
+	if (!same)
+		printf("# says: %s\n", lmq_error(s));
+	return same;
+}
+
 static bool says(const char *sentence)
 {
-	bool same = strcmp(lmq_error(store), sentence) == 0;
-	if (!same)
-		fprintf(stderr, "# %s\n", lmq_error(store));
-	return same;
+	return says_of(store, sentence);
+}
+
+/* A sentence about the store itself. */
+static bool says_here(lmq_store *s, const char *path, const char *what)
+{
+	char sentence[400];
+	snprintf(sentence, sizeof sentence, "%s: %s", path, what);
+	return says_of(s, sentence);
 }
 
 TEST(no_text, "no text at all is read as nothing")
@@ -45,7 +58,8 @@ TEST(receivers, "a receiver is of a queue, or of a group of something else, and 
 	CHECK(open_receiver(q, "group", 0) == LMQ_EKIND && says("q: a queue has no groups"));
 	CHECK(open_receiver(channel, NULL, 0) == LMQ_EKIND && says("it: a stream, not a queue"));
 	CHECK(open_receiver(channel, "a..b", 0) == LMQ_EINVAL && says("a..b: not a valid name for a group"));
-	CHECK(open_receiver(channel, "group", -1) == LMQ_EINVAL && open_receiver(channel, "group", 5) == LMQ_EINVAL);
+	CHECK(open_receiver(channel, "group", -1) == LMQ_EINVAL && says("it: there is no partition -2"));
+	CHECK(open_receiver(channel, "group", 5) == LMQ_EINVAL && says("it: there is no partition 4"));
 	CHECK(open_receiver(channel, "group", 4) == 0);
 	/* A program that was built before there were partitions does not say one. */
 	CHECK(lmq_receiver_open(q, &old, &r) == 0);
@@ -80,6 +94,7 @@ TEST(stores, "what belongs to another store is refused")
 	CHECK(lmq_writer_resume(writer, q, "load", &number) == LMQ_EINVAL && says("q: a channel of another store"));
 	good(lmq_receiver_open(q, NULL, &r));
 	CHECK(lmq_receiver_conclude(r, NULL, 0, writer, LMQ_SYNC_RELAXED) == LMQ_EINVAL);
+	CHECK(says_here(other, path, "a writer of another store"));
 	lmq_receiver_close(r);
 	lmq_channel_close(q);
 	lmq_store_close(other);
@@ -91,10 +106,15 @@ TEST(stores, "what belongs to another store is refused")
 
 TEST(writers, "a writer says what it was not told, and does nothing where there is nothing to do")
 {
+	struct lmq_message m = LMQ_MESSAGE_INIT;
 	uint64_t number = 7;
 	single_begin(LMQ_QUEUE, NULL);
 	CHECK(lmq_writer_commit(writer) == 0 && lmq_writer_committed(writer) == 0);
-	CHECK(lmq_writer_write(writer, "x", 1) == LMQ_EINVAL && lmq_writer_end(writer) == LMQ_EINVAL);
+	CHECK(lmq_writer_begin(writer, channel, &m) == 0);
+	CHECK(lmq_writer_commit(writer) == LMQ_EINVAL && says_here(store, place, "a message is still being written"));
+	lmq_writer_abandon(writer);
+	CHECK(lmq_writer_write(writer, "x", 1) == LMQ_EINVAL && says_here(store, place, "no message is being written"));
+	CHECK(lmq_writer_end(writer) == LMQ_EINVAL && says_here(store, place, "no message is being written"));
 	CHECK(lmq_writer_resume(writer, channel, "a b", &number) == LMQ_EINVAL && number == 0);
 	CHECK(says("a b: not a valid name to resume under"));
 	CHECK_EQUAL(stored("it"), 0);
@@ -109,8 +129,10 @@ TEST(lists, "a pattern that is none lists nothing, and a name that is none has n
 	size_t count = 9;
 	single_begin(LMQ_STREAM, NULL);
 	CHECK(lmq_channel_list(store, "a..#", LMQ_ANY, &list, &count) == LMQ_EINVAL && count == 0 && !list);
+	CHECK(says("a..#: empty word; words are separated by single dots"));
 	CHECK(lmq_group_list(channel, "a..b", &groups, &count) == LMQ_EINVAL);
 	CHECK(says("a..b: not a valid name for a group"));
+	sound();
 	single_end();
 }
 
@@ -129,6 +151,7 @@ TEST(backward, "a queue is not read backward, and only a queue's messages have a
 	CHECK(lmq_reader_delivery(reader, &d) == LMQ_EKIND && says("it: a stream, not a queue"));
 	lmq_reader_close(reader);
 	lmq_channel_close(q);
+	sound();
 	single_end();
 }
 
@@ -138,7 +161,7 @@ static void use_and_close(lmq_reader *reader, lmq_receiver *r, lmq_watch *watch)
 	struct lmq_message m = LMQ_MESSAGE_INIT;
 	size_t count;
 	bool refused = lmq_receiver_claim(r, 1, 1, &count) == LMQ_EFORK && lmq_writer_add(writer, channel, &m) == 0 &&
-		lmq_writer_commit(writer) == LMQ_EFORK;
+		lmq_writer_commit(writer) == LMQ_EFORK && says_here(store, place, "the store was opened by another process");
 	lmq_watch_close(watch);
 	lmq_receiver_close(r);
 	lmq_reader_close(reader);
