@@ -129,6 +129,7 @@ three() {
 	refuses 64 max-age mq-make log max-messages=20 max-age=soon
 	must mq-ls -v log
 	grep -q 'max-messages=10' "$out"
+	refuses 64 max-messages mq-make log max-messages=18446744073709551616
 }
 
 @test "mq-make: a property of another kind is refused" {
@@ -180,6 +181,7 @@ three() {
 	must mq-send jobs b
 	must mq-make --queue other
 	must mq-send other a
+	refuses 64 create mq-make --store "$MQ_STORE" create=maybe
 }
 
 @test "sync is a property of the store" {

@@ -427,6 +427,14 @@ printed_are_stored() {
 	same 'mq-replay log' 'seq 2000'
 }
 
+@test "a limit on address space that is no hindrance changes nothing" {
+	[[ ${TEST_CFLAGS-} != *sanitize* ]] || skip "a sanitizer needs address space"
+	must mq-send -q jobs a
+	for kilobytes in 4194304 8589934592; do
+		prints jobs bash -c "ulimit -v $kilobytes; exec mq-ls --names"
+	done
+}
+
 # ---- the library itself ---------------------------------------------------------------------------------
 
 @test "a C program sends and a tool receives" {

@@ -53,7 +53,7 @@ crash() {
 }
 
 @test "back-off: never longer than the longest" {
-	must mq-make --queue jobs backoff=20ms..40ms max-attempts=none
+	must mq-make --queue jobs backoff=20ms..30ms max-attempts=none
 	must mq-send jobs a
 	begin=$(clock)
 	must_fail 2 mq-exec -n 12 -w 20 jobs false

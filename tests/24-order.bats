@@ -259,6 +259,15 @@ at() {
 	[[ $(<recv.out) == 2 ]]
 }
 
+@test "order=key: the next of a key waits for its own time, too" {
+	must mq-make --queue jobs order=key
+	must mq-send -k k jobs 1
+	must mq-send -k k --delay=1h jobs 2
+	prints 1 mq-recv -e jobs
+	nothing mq-recv -e jobs
+	[[ $(mq-peek -j jobs | jq -r .state) == delayed ]]
+}
+
 @test "order=key: other keys go on, at the same time" {
 	must mq-make --queue jobs order=key
 	for k in a b c; do

@@ -154,6 +154,13 @@ room() {
 	exactly all 'seq 10'
 }
 
+@test "full=dead with dead=none: the oldest make room as with drop-old" {
+	room 2 full=dead dead=none
+	must mq-send jobs 1 2 3
+	prints $'2\n3' mq-recv -e jobs
+	prints jobs mq-ls --names
+}
+
 @test "an unknown policy is refused and the valid ones are named" {
 	must mq-make --queue jobs
 	refuses 64 full mq-make jobs full=maybe

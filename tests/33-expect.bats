@@ -277,6 +277,13 @@ conflict() {
 	done
 }
 
+@test "an --id where nobody looks for repeats changes nothing about what is expected" {
+	must mq-make -q --stream s
+	must mq-pub -q --id=a --expect=0 s one
+	conflict 's: expected offset 0, the next one is 1' mq-pub --id=a --expect=0 s one
+	prints one mq-replay s
+}
+
 @test "a repeat with the same --id is no conflict: what was expected has come true" {
 	must mq-make -q --stream s dedup=1h
 	must mq-pub -q --id=a --expect=0 s one

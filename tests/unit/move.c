@@ -26,9 +26,9 @@ static bool says(const char *words)
 }
 
 /* The next message to be claimed becomes a dead letter. */
-static void bury(lmq_channel *c, const char *group)
+static void bury(lmq_channel *c, const char *group, uint32_t lane)
 {
-	struct lmq_verdict v = { .count = 1, .outcome = LMQ_BURY, .exit_status = -1 };
+	struct lmq_verdict v = { .partition = lane, .count = 1, .outcome = LMQ_BURY, .exit_status = -1 };
 	lmq_receiver *r = receiver_of(c, group);
 	v.offset = (uint64_t)claim(r, 1);
 	CHECK(lmq_receiver_conclude(r, &v, 1, NULL, LMQ_SYNC_RELAXED) == 0 && v.result == LMQ_BURY);
@@ -158,7 +158,7 @@ TEST(origins, "dead letters of more queues than one transaction takes go back in
 		snprintf(name, sizeof name, "q%d", i);
 		origin[i] = single_make(name, LMQ_QUEUE, one);
 		CHECK(lmq_writer_add(writer, origin[i], &m) == 0 && lmq_writer_commit(writer) == 0);
-		bury(origin[i], NULL);
+		bury(origin[i], NULL, 0);
 	}
 	CHECK_EQUAL(stored("grave"), ORIGINS);
 	grave = reach("grave");
@@ -189,7 +189,7 @@ TEST(no_origin, "a letter whose channel or group is gone, or of another kind, st
 	single_begin(LMQ_STREAM, NULL);
 	lmq_receiver_close(receiver_of(channel, "g"));
 	good(send_sized(2, 1));
-	bury(channel, "g");
+	bury(channel, "g", 0);
 	grave = reach("it.dead");
 	r = receiver_of(grave, NULL);
 	CHECK_EQUAL(claim(r, 1), 0);
@@ -207,6 +207,30 @@ TEST(no_origin, "a letter whose channel or group is gone, or of another kind, st
 	single_end();
 }
 
+TEST(no_lane, "a letter of a partition that its stream no longer has stays a letter")
+{
+	lmq_channel *grave, *anew;
+	lmq_receiver *r;
+	single_begin(LMQ_STREAM, PROPERTIES("partitions=4"));
+	lmq_receiver_close(receiver_of(channel, "g"));
+	lmq_writer_partition(writer, 3);
+	good(send_sized(1, 1));
+	bury(channel, "g", 3);
+	good(lmq_channel_remove(store, "it"));
+	anew = single_make("it", LMQ_STREAM, PROPERTIES("partitions=2"));
+	lmq_receiver_close(receiver_of(anew, "g"));
+	grave = reach("it.dead");
+	r = receiver_of(grave, NULL);
+	CHECK_EQUAL(claim(r, 1), 0);
+	CHECK(move_back(r, 1) == LMQ_ENOENT && moved == 0 && says("it: no group 'g' any more"));
+	CHECK_EQUAL(stored("it.dead"), 1);
+	lmq_receiver_close(r);
+	lmq_channel_close(grave);
+	lmq_channel_close(anew);
+	sound();
+	single_end();
+}
+
 TEST(dropped, "a letter whose message is gone from its stream stays; those before it go back")
 {
 	struct lmq_trim what = LMQ_TRIM_INIT;
@@ -217,8 +241,8 @@ TEST(dropped, "a letter whose message is gone from its stream stays; those befor
 	single_begin(LMQ_STREAM, NULL);
 	lmq_receiver_close(receiver_of(channel, "g"));
 	good(send_sized(3, 1));
-	bury(channel, "g");
-	bury(channel, "g");
+	bury(channel, "g", 0);
+	bury(channel, "g", 0);
 	grave = reach("it.dead");
 	r = receiver_of(grave, NULL);
 	CHECK_EQUAL(claim(r, 1), 0);
@@ -250,7 +274,7 @@ TEST(home, "a letter that was moved into the very stream it came from goes back 
 	single_begin(LMQ_STREAM, NULL);
 	lmq_receiver_close(receiver_of(channel, "g"));
 	good(send_sized(2, 1));
-	bury(channel, "g");
+	bury(channel, "g", 0);
 	grave = reach("it.dead");
 	r = receiver_of(grave, NULL);
 	CHECK_EQUAL(claim(r, 1), 0);
@@ -285,6 +309,54 @@ TEST(room, "where the other queue has little room so many are moved, and none wh
 	CHECK(move(r, 15, q, 0) == LMQ_EFULL && moved == 0);
 	CHECK(stored("q") == 5 && stored("it") == 15);
 	CHECK(lmq_receiver_settle(r, 15, LMQ_SYNC_RELAXED) == 0);
+	lmq_receiver_close(r);
+	lmq_channel_close(q);
+	sound();
+	single_end();
+}
+
+static void narrow(struct store_record *r) { r->max_bytes = 1 << 20; }
+static void wide(struct store_record *r) { r->max_bytes = 0; }
+
+TEST(store_full, "where it is the store that has no room nothing is moved, and the sentence says so")
+{
+	lmq_channel *q;
+	lmq_receiver *r;
+	single_begin(LMQ_QUEUE, NULL);
+	q = single_make("q", LMQ_QUEUE, NULL);
+	good(send_sized(20, 1));
+	r = receiver_of(channel, NULL);
+	CHECK_EQUAL(claim(r, 20), 0);
+	store_change(narrow);
+	CHECK(move(r, 20, q, 0) == LMQ_EFULL && moved == 0 && says("the store is full (max-bytes=1M)"));
+	CHECK(stored("q") == 0 && stored("it") == 20);
+	store_change(wide);
+	CHECK(move(r, 20, q, 0) == 0 && moved == 20);
+	lmq_receiver_close(r);
+	lmq_channel_close(q);
+	sound();
+	single_end();
+}
+
+TEST(lanes, "what was claimed of several partitions is moved out of one after the other")
+{
+	lmq_channel *q;
+	lmq_receiver *r;
+	size_t count, left = 0;
+	single_begin(LMQ_STREAM, PROPERTIES("partitions=2"));
+	q = single_make("q", LMQ_QUEUE, NULL);
+	for (int64_t lane = 0; lane < 2; lane++) {
+		lmq_writer_partition(writer, lane);
+		good(send_sized(3, 1));
+	}
+	r = receiver_of(channel, "g");
+	while (lmq_receiver_claim(r, 6, SIZE_MAX / 2, &count) == 0)
+		left += count;
+	CHECK_EQUAL(left, 6);
+	CHECK(move(r, 6, q, 0) == 0 && moved == 3);
+	CHECK(move(r, 6, q, 0) == 0 && moved == 3);
+	CHECK(move(r, 6, q, 0) == 0 && moved == 0);
+	CHECK_EQUAL(stored("q"), 6);
 	lmq_receiver_close(r);
 	lmq_channel_close(q);
 	sound();

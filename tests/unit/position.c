@@ -56,6 +56,7 @@ TEST(shifts, "a reader is moved by a number of messages, as far as there are any
 		shift(-3, 3);
 		shift(0, 4);
 		shift(INT64_MAX, -1);
+		shift(1, -1);
 		shift(-2, SENT - 2);
 		shift(INT64_MIN, 0);
 		end();

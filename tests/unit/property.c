@@ -115,8 +115,8 @@ TEST(refusals, "what is no value is refused with a hint, and nothing is changed"
 		"backoff=..1s", "backoff=1s..2s..3s", "backoff=1s...2s", "backoff=", "backoff=1s..none", "backoff=40000d",
 		"backoff=1111111111111111111111111111111111111111111111111111111111111111111111111111s",
 		"dead=", "dead=a b", "dead=_x", "dead=jobs", "dead=a..b", "dedup=0", "dedup=off", "order=yes", "order=",
-		"order=priority", "ttl=0", "ttl=soon", "max-messages=0", "max-bytes=1", "full=none", "full=", "full=drop",
-		"max-message=none", "max-message=2G", "sealed=yes", "window=1M", "colour=red",
+		"order=priority", "ttl=0", "ttl=soon", "max-messages=0", "max-messages=18446744073709551616", "max-bytes=1",
+		"full=none", "full=", "full=drop", "max-message=none", "max-message=2G", "sealed=yes", "window=1M", "colour=red",
 	};
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		CHECK_ROW(refused(texts[i]), texts[i]);
