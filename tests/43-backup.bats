@@ -165,6 +165,7 @@ size() {
 	filled
 	mkdir here
 	refuses 73 'in the place' mq-check --backup=here/.
+	refuses 73 'in the place' mq-check --backup=here/..
 	need_root
 	mount -t tmpfs -o size=1m,mode=700 none here 2>/dev/null || skip "nothing can be mounted here"
 	mounts+=("$PWD/here")

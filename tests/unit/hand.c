@@ -2,6 +2,8 @@
 /* What is in a receiver's hands: given back in parts, many at once when it dies, under a group that is moved or changed. */
 #include "single.h"
 
+#include "receive/receiver.h"
+
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -295,6 +297,73 @@ TEST(lag, "what was dropped before a group came to it is no part of its lag")
 		sound();
 		single_end();
 	}
+}
+
+/* ---- who else is there -------------------------------------------------------------------------- */
+
+TEST(watched, "several receivers are watched at once, before their first claim too, until none is any more")
+{
+	lmq_receiver *r[3];
+	lmq_watch *watch;
+	single_begin(LMQ_STREAM, NULL);
+	good(lmq_watch_open(store, &watch));
+	for (int i = 0; i < 3; i++) {
+		r[i] = receiver_of(channel, (const char *[]){ "a", "b", "c" }[i]);
+		CHECK(lmq_watch_receiver(watch, r[i]) == 0);
+	}
+	lmq_watch_arm(watch);
+	CHECK_EQUAL(lmq_watch_wait(watch, 0), LMQ_ETIME);
+	CHECK(lmq_watch_receiver(watch, NULL) == 0);
+	for (int i = 0; i < 3; i++)
+		lmq_receiver_close(r[i]);
+	lmq_watch_arm(watch);
+	CHECK_EQUAL(lmq_watch_wait(watch, 0), LMQ_ETIME);
+	lmq_watch_close(watch);
+	single_end();
+}
+
+TEST(scribbled_member, "who seems to want a partition that there is not counts as one who takes any")
+{
+	struct roster_member m;
+	lmq_receiver *r[2];
+	single_begin(LMQ_STREAM, PROPERTIES("partitions=4"));
+	for (int i = 0; i < 2; i++) {
+		r[i] = receiver_of(channel, "g");
+		CHECK_EQUAL(claimed(r[i], 1), 0);
+		if (i == 0) {
+			REQUIRE(roster_member(store, receiver_space(r[0]), 0, &m));
+			roster_wants(store, m.slot, 99);
+		}
+	}
+	for (int64_t lane = 0; lane < 4; lane++) {
+		lmq_writer_partition(writer, lane);
+		good(send_sized(1, 1));
+	}
+	while (claimed(r[0], 9) + claimed(r[1], 9) > 0)
+		continue;
+	for (int i = 0; i < 2; i++)
+		CHECK(lmq_receiver_settle(r[i], 2, LMQ_SYNC_RELAXED) == 0);
+	for (int i = 0; i < 2; i++)
+		lmq_receiver_close(r[i]);
+	sound();
+	single_end();
+}
+
+TEST(owners, "the owner of a partition is named, whatever its number")
+{
+	struct lmq_group_info *list;
+	lmq_receiver *r;
+	size_t count;
+	single_begin(LMQ_STREAM, PROPERTIES("partitions=128"));
+	r = receiver_of(channel, "g");
+	CHECK_EQUAL(claimed(r, 1), 0);
+	good(lmq_group_list(channel, "g", &list, &count));
+	REQUIRE(count == 128);
+	for (size_t i = 0; i < count; i++)
+		CHECK(list[i].members == 1 && *list[i].owner);
+	free(list);
+	lmq_receiver_close(r);
+	single_end();
 }
 
 UNIT_MAIN

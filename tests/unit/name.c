@@ -75,6 +75,7 @@ TEST(distance, "the distance counts bytes inserted, dropped, replaced, and neigh
 	name[LMQ_NAME_MAX] = 'a';
 	name[LMQ_NAME_MAX + 1] = '\0';
 	CHECK_EQUAL(name_distance(name, "a"), LMQ_NAME_MAX + 1);
+	CHECK_EQUAL(name_distance("a", name), LMQ_NAME_MAX + 1);
 }
 
 /* By trying every edit of the last bytes; a and b are what lies before them. */

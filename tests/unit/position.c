@@ -63,6 +63,20 @@ TEST(shifts, "a reader is moved by a number of messages, as far as there are any
 	}
 }
 
+TEST(times_to_live, "a reader passes over what has lived longer than its channel says, and over nothing else")
+{
+	static const struct { const char *ttl; int64_t first; } rows[] = { { "ttl=1h", 0 }, { "ttl=1ms", -1 } };
+	for (int i = 0; i < 2; i++) {
+		struct lmq_message m = LMQ_MESSAGE_INIT;
+		begin(LMQ_STREAM, PROPERTIES(rows[i].ttl));
+		m.ttl = rows[i].first < 0 ? 1 : 0;
+		good(lmq_writer_add(writer, channel, &m));
+		good(lmq_writer_commit(writer));
+		CHECK_EQUAL(next(), rows[i].first);
+		end();
+	}
+}
+
 TEST(back_and_forth, "a move back counts from where reading backward came to")
 {
 	begin(LMQ_STREAM, NULL);

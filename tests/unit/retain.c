@@ -34,6 +34,43 @@ TEST(window, "of large bodies a topic keeps what its window says, exact to a mes
 	single_end();
 }
 
+/* Each message some time after the one before. */
+static void send_slowly(unsigned count, size_t size)
+{
+	while (count-- > 0) {
+		int64_t past = lmq_now() + 2000000;
+		CHECK(send_sized(1, size) == 0);
+		while (lmq_now() < past)
+			continue;
+	}
+}
+
+TEST(only_one, "a topic without any other limit keeps what its window says, by bytes or by age")
+{
+	static const struct { const char *bytes, *age; uint64_t least, most; } rows[] = {
+		{ "window=8K", "window-age=none", 2, 4 }, { "window=none", "window-age=1ms", 1, 3 },
+		{ "window=none", "window-age=none", 10, 10 },
+	};
+	for (int i = 0; i < 3; i++) {
+		single_begin(LMQ_TOPIC, PROPERTIES("max-age=none", rows[i].bytes, rows[i].age));
+		send_slowly(10, 3000);
+		CHECK_ROW(stored("it") >= rows[i].least && stored("it") <= rows[i].most, rows[i].bytes);
+		sound();
+		single_end();
+	}
+}
+
+TEST(nowhere_else, "retention from a partition that there is not begins at the first")
+{
+	uint64_t at = 99, dropped;
+	bool more;
+	single_begin(LMQ_STREAM, PROPERTIES("max-messages=4"));
+	CHECK(send_sized(4, 10) == 0);
+	CHECK(lmq_channel_retain(channel, &at, &dropped, &more) == 0 && dropped == 0 && !more);
+	CHECK_EQUAL(stored("it"), 4);
+	single_end();
+}
+
 TEST(needed, "the window takes nothing that a group still needs, and all of the rest")
 {
 	lmq_receiver *r;

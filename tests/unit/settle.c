@@ -120,12 +120,15 @@ TEST(sentences, "why a lease is lost is said of each")
 	CHECK_TEXT(said(2, 1, LMQ_RETRY), NULL);
 	CHECK_TEXT(said(2, 1, LMQ_EXTEND), "the message was given back");
 	CHECK_TEXT(said(SENT, 1, LMQ_ACKNOWLEDGE), "the message was settled");
+	/* An outcome that is none is a failure. */
+	CHECK_TEXT(said(3, 1, (enum lmq_outcome)99), NULL);
+	CHECK_TEXT(said(3, 1, LMQ_ACKNOWLEDGE), "the message was given back");
 	twice[0] = slip(4, 1, LMQ_RETRY);
 	twice[1] = slip(4, 1, LMQ_ACKNOWLEDGE);
 	CHECK(lmq_store_settle(store, twice, 2, LMQ_SYNC_RELAXED) == 0);
 	CHECK(twice[0].status == 0 && twice[0].result == LMQ_RETRY);
 	CHECK_TEXT(twice[1].why, "the message was given back");
-	counts(SENT - 1, SENT - 4, 1);
+	counts(SENT - 1, SENT - 5, 1);
 	end();
 }
 
@@ -182,7 +185,7 @@ TEST(durations, "a lease lasts as long as the queue says where nothing else is s
 TEST(mixed, "leases of several channels and groups are settled in one call, in whatever order they come")
 {
 	static const char *const groups[] = { "b", "a" };
-	struct lmq_lease list[5];
+	struct lmq_lease list[5], turned[5];
 	lmq_channel *topic;
 	lmq_receiver *r;
 	struct lmq_message m = LMQ_MESSAGE_INIT;
@@ -215,9 +218,77 @@ TEST(mixed, "leases of several channels and groups are settled in one call, in w
 	CHECK(lmq_store_settle(store, list, 5, LMQ_SYNC_RELAXED) == 0);
 	for (int i = 0; i < 5; i++)
 		CHECK_EQUAL(list[i].status, i == 3 ? LMQ_EKIND : 0);
+	for (int i = 0; i < 5; i++)
+		turned[i] = list[4 - i];
+	CHECK(lmq_store_settle(store, turned, 5, LMQ_SYNC_RELAXED) == 0);
+	for (int i = 0; i < 5; i++)
+		CHECK_EQUAL(turned[i].status, i == 1 ? LMQ_EKIND : LMQ_ELOST);
 	counts(SENT - 2, SENT - 2, 1);
 	lmq_writer_close(w);
 	lmq_channel_close(topic);
+	end();
+}
+
+TEST(partitions, "so are those of several partitions")
+{
+	const char *two = "partitions=2";
+	struct lmq_receiver_options o = { .size = sizeof o, .flags = LMQ_CREATE, .group = "g" };
+	struct lmq_message m = LMQ_MESSAGE_INIT;
+	struct lmq_lease list[4];
+	lmq_channel *stream;
+	lmq_receiver *r;
+	lmq_writer *w;
+	size_t count;
+	bool created;
+	begin(NULL);
+	REQUIRE(lmq_channel_make(store, "s", LMQ_STREAM, &two, 1, &created, NULL, NULL) == 0);
+	REQUIRE(lmq_channel_open(store, "s", LMQ_STREAM, 0, &stream) == 0 && lmq_receiver_open(stream, &o, &r) == 0);
+	REQUIRE(lmq_writer_open(store, LMQ_SYNC_RELAXED, &w) == 0);
+	for (uint32_t i = 0; i < 4; i++) {
+		lmq_writer_partition(w, i % 2);
+		CHECK(lmq_writer_add(w, stream, &m) == 0);
+		list[i] = slip(i / 2, 1, LMQ_ACKNOWLEDGE);
+		list[i].channel = "s";
+		list[i].group = "g";
+		list[i].partition = i % 2;
+	}
+	CHECK(lmq_writer_commit(w) == 0);
+	while (lmq_receiver_claim(r, SENT, 1 << 20, &count) == 0)
+		CHECK(lmq_receiver_lease(r, HOUR, LMQ_SYNC_RELAXED) == 0);
+	CHECK(lmq_store_settle(store, list, 4, LMQ_SYNC_RELAXED) == 0);
+	for (int i = 0; i < 4; i++)
+		CHECK(list[i].status == 0 && list[i].result == LMQ_ACKNOWLEDGE);
+	lmq_receiver_close(r);
+	lmq_writer_close(w);
+	lmq_channel_close(stream);
+	end();
+}
+
+/* When the message comes again; 0: now. */
+static int64_t due_of(uint64_t offset)
+{
+	struct lmq_delivery d = { .due = 0 };
+	struct lmq_message m;
+	lmq_reader *r;
+	CHECK(lmq_reader_open(channel, &r) == 0 && lmq_reader_seek(r, LMQ_SEEK_OFFSET, (int64_t)offset) == 0);
+	CHECK(lmq_reader_next(r, &m) == 0 && m.offset == offset && lmq_reader_delivery(r, &d) == 0);
+	lmq_reader_close(r);
+	return d.due;
+}
+
+TEST(neighbours, "neighbours whose leases differ in one thing alone each get what their own says")
+{
+	struct lmq_lease list[4];
+	begin(NULL);
+	lease(HOUR);
+	for (uint64_t i = 0; i < 4; i++)
+		list[i] = slip(i, i == 1 ? 2 : 1, LMQ_RETRY);
+	list[0].delay = list[1].delay = list[2].delay = HOUR;
+	list[3].delay = 2 * HOUR;
+	CHECK(lmq_store_settle(store, list, 4, LMQ_SYNC_RELAXED) == 0);
+	for (int i = 0; i < 4; i++)
+		CHECK_EQUAL(list[i].status, i == 1 ? LMQ_ELOST : 0);
+	CHECK(due_of(3) - due_of(0) >= HOUR && due_of(3) - due_of(2) >= HOUR / 2);
 	end();
 }
 
@@ -245,7 +316,7 @@ TEST(errors, "of leases that are buried in one call each keeps what was said of 
 {
 	static const char same[] = "same", shorter[] = "sam", none[] = "";
 	static const char *const texts[] = { same, same, shorter, none, same };
-	struct lmq_lease list[5];
+	struct lmq_lease list[6];
 	struct lmq_message m;
 	lmq_channel *grave;
 	lmq_reader *r;
@@ -253,7 +324,9 @@ TEST(errors, "of leases that are buried in one call each keeps what was said of 
 	lease(HOUR);
 	for (uint64_t i = 0; i < 5; i++)
 		list[i] = buried(i, texts[i]);
-	REQUIRE(lmq_store_settle(store, list, 5, LMQ_SYNC_RELAXED) == 0);
+	list[5] = buried(5, same);
+	list[5].error.size--;
+	REQUIRE(lmq_store_settle(store, list, 6, LMQ_SYNC_RELAXED) == 0);
 	REQUIRE(lmq_channel_open(store, "q.dead", LMQ_QUEUE, 0, &grave) == 0 && lmq_reader_open(grave, &r) == 0);
 	for (uint64_t i = 0; i < 5; i++) {
 		CHECK(list[i].status == 0 && list[i].result == LMQ_BURY);
@@ -261,6 +334,8 @@ TEST(errors, "of leases that are buried in one call each keeps what was said of 
 		CHECK_EQUAL(m.death->history.error.size, strlen(texts[i]));
 		CHECK(!*texts[i] || strncmp(m.death->history.error.data, texts[i], m.death->history.error.size) == 0);
 	}
+	REQUIRE(lmq_reader_next(r, &m) == 0 && m.death && m.death->offset == 5);
+	CHECK_EQUAL(m.death->history.error.size, strlen(same) - 1);
 	CHECK(lmq_reader_next(r, &m) == LMQ_END);
 	lmq_reader_close(r);
 	lmq_channel_close(grave);

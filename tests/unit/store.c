@@ -341,6 +341,21 @@ TEST(words, "every status has a few words, and people without a handle get some 
 	lmq_store_close(NULL);
 }
 
+TEST(recovered, "in the middle of a transaction, or while it is shut, a store is not closed and opened under its user")
+{
+	struct txn t;
+	single_begin(LMQ_QUEUE, NULL);
+	good(txn_begin(store, &t));
+	CHECK(store_recover(store) == LMQ_EDAMAGED);
+	txn_abort(&t);
+	store->shut = true;
+	CHECK(store_recover(store) == LMQ_EDAMAGED);
+	store->shut = false;
+	CHECK(store_recover(store) == 0);
+	CHECK(send_sized(1, 1) == 0);
+	single_end();
+}
+
 TEST(deadlines, "a deadline lies ahead by what was asked for, and never behind all times")
 {
 	int64_t now = lmq_deadline(0);

@@ -171,6 +171,10 @@ TEST(expected, "what is expected is expected of the channel of the first message
 	lmq_writer_expect(writer, 5);
 	CHECK_EQUAL(lmq_writer_commit(writer), LMQ_ECONFLICT);
 	CHECK(says("q: expected offset 5, the next one is 1"));
+	lmq_writer_discard(writer);
+	CHECK(add(channel) == 0);
+	lmq_writer_expect_key(writer, LMQ_NONE);
+	CHECK(lmq_writer_commit(writer) == LMQ_EINVAL && says("it: the first message has no key to expect something of"));
 	CHECK(stored("it") == 5 && stored("q") == 1);
 	lmq_channel_close(q);
 	sound();
