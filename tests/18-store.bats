@@ -342,6 +342,20 @@ printed_are_stored() {
 	same 'mq-recv -n 1000 jobs' 'seq 1000'
 }
 
+@test "on a full disk what is free in the data file does as well as room on the disk" {
+	small_disk 16m
+	export MQ_STORE=$BATS_TEST_TMPDIR/disk/store
+	seq 200000 | must mq-send -q jobs
+	must mq-recv -e jobs
+	# Without what the control file kept for such a day, and with room for hardly more than a new one.
+	rm "$MQ_STORE/control"
+	dd if=/dev/zero of=disk/filler bs=64k status=none 2>/dev/null || true
+	truncate -s -256K disk/filler
+	seq 1000 | must mq-send jobs
+	(($(stat -f -c %a disk) * $(stat -f -c %S disk) < 128 * 1024))
+	same 'mq-recv -e jobs' 'seq 1000'
+}
+
 @test "no store can be made on a full disk, and nothing is left there" {
 	small_disk 64k
 	export MQ_STORE=$BATS_TEST_TMPDIR/disk/store
@@ -433,6 +447,18 @@ printed_are_stored() {
 	for kilobytes in 4194304 8589934592; do
 		prints jobs bash -c "ulimit -v $kilobytes; exec mq-ls --names"
 	done
+}
+
+@test "a store that has grown to half of the address space is full, and can be drained" {
+	[[ ${TEST_CFLAGS-} != *sanitize* ]] || skip "a sanitizer needs address space"
+	export MQ_SYNC=relaxed
+	head -c 10000000 /dev/zero >large
+	must_fail 75 bash -c 'ulimit -v 100000; for _ in 1 2 3 4 5 6; do mq-send -q --file=large jobs || exit; done'
+	grep -q 'the store is full' "$err"
+	n=$(stored jobs)
+	((n >= 2 && n <= 5))
+	must bash -c 'ulimit -v 100000; mq-recv -n 2 -r jobs | cmp - <(cat large large)'
+	must bash -c 'ulimit -v 100000; mq-send -q --file=large jobs'
 }
 
 # ---- the library itself ---------------------------------------------------------------------------------

@@ -110,6 +110,24 @@ TEST(routes, "so does one that has used up its numbers of routes; a table of rou
 
 /* ---- what is refused ------------------------------------------------------------------------ */
 
+TEST(many_groups, "a channel with more groups than one step of the sweeper takes is swept all the same")
+{
+	char name[20];
+	bool created, more = true;
+	int steps = 0;
+	single_begin(LMQ_STREAM, NULL);
+	for (int i = 0; i < 1100; i++) {
+		snprintf(name, sizeof name, "g%d", i);
+		good(lmq_group_make(channel, name, LMQ_SEEK_FIRST, 0, NULL, 0, &created, NULL, NULL));
+	}
+	good(lmq_channel_remove(store, "it"));
+	for (; more; steps++)
+		good(lmq_store_sweep(store, &more));
+	CHECK(steps > 2);
+	sound();
+	single_end();
+}
+
 TEST(kinds, "a channel is not made of another kind, and none is made without a kind")
 {
 	single_begin(LMQ_QUEUE, NULL);

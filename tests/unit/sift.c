@@ -192,6 +192,27 @@ TEST(barrier, "in a partition what is to be retried while a claim is made holds 
 	single_end();
 }
 
+TEST(miscounted, "a count of messages to be retried of which there are none holds nobody up")
+{
+	struct group_record g;
+	struct txn t;
+	lmq_receiver *r;
+	single_begin(LMQ_STREAM, PROPERTIES("partitions=2"));
+	r = receiver_of(channel, "g");
+	lmq_writer_partition(writer, 0);
+	send(5, 0, NULL);
+	good(lmq_writer_commit(writer));
+	good(txn_begin(store, &t));
+	good(get_group(store, t.mdb, channel->id, 0, "g", &g));
+	g.state[RUN_RETRYING]++;
+	good(put_group(&t, channel->id, 0, "g", &g));
+	good(txn_commit(&t, LMQ_SYNC_RELAXED));
+	CHECK_EQUAL(claimed(r, 9), 5);
+	CHECK(lmq_receiver_settle(r, 5, LMQ_SYNC_RELAXED) == 0);
+	lmq_receiver_close(r);
+	single_end();
+}
+
 static void others_settle(void)
 {
 	struct lmq_message m;

@@ -107,6 +107,23 @@ TEST(several, "of messages that went to several channels and partitions each has
 	single_end();
 }
 
+TEST(too_many, "a writer takes messages for so many channels, refuses one for another, and stores those that it has")
+{
+	enum { MOST = 32768 };
+	lmq_channel **list = calloc(MOST + 1, sizeof *list);
+	single_begin(LMQ_QUEUE, NULL);
+	for (int i = 0; i <= MOST; i++) {
+		good(lmq_channel_open(store, "it", LMQ_QUEUE, 0, &list[i]));
+		CHECK(add(list[i]) == (i < MOST ? 0 : LMQ_ENOMEM));
+	}
+	CHECK(lmq_writer_commit(writer) == 0);
+	CHECK_EQUAL(stored("it"), MOST);
+	for (int i = 0; i <= MOST; i++)
+		lmq_channel_close(list[i]);
+	free(list);
+	single_end();
+}
+
 TEST(deduplicated, "a message that was stored before has the position that it got then")
 {
 	struct lmq_message m = LMQ_MESSAGE_INIT;
@@ -150,6 +167,25 @@ TEST(partial_large, "of large messages for which there is little room the first 
 	}
 	CHECK(lmq_receiver_settle(r, 2, LMQ_SYNC_RELAXED) == 0);
 	lmq_receiver_close(r);
+	sound();
+	single_end();
+}
+
+TEST(both_short, "of messages for which a topic and a queue behind it have little room as many are stored as both take")
+{
+	struct lmq_route route = { .source = "it", .destination = "q" };
+	lmq_channel *q;
+	bool added;
+	single_begin(LMQ_TOPIC, PROPERTIES("max-messages=3", "full=error"));
+	good(lmq_group_make(channel, "g", LMQ_SEEK_FIRST, 0, NULL, 0, &added, NULL, NULL));
+	q = single_make("q", LMQ_QUEUE, PROPERTIES("max-messages=2"));
+	good(lmq_route_add(store, &route, &added));
+	lmq_writer_partial(writer, true);
+	CHECK(send_sized(8, 1) == LMQ_EFULL && says("q: queue is full (max-messages=2)"));
+	positions(2, 0);
+	CHECK(stored("it") == 2 && stored("q") == 2);
+	CHECK_EQUAL(lmq_writer_count(writer), 6);
+	lmq_channel_close(q);
 	sound();
 	single_end();
 }
