@@ -182,6 +182,8 @@ three() {
 	must mq-make --queue other
 	must mq-send other a
 	refuses 64 create mq-make --store "$MQ_STORE" create=maybe
+	must mq-make --store "$MQ_STORE" create=yes
+	must mq-send -q another a
 }
 
 @test "sync is a property of the store" {

@@ -63,6 +63,20 @@ TEST(shifts, "a reader is moved by a number of messages, as far as there are any
 	}
 }
 
+TEST(settled, "an offset before all that is left of a queue stands for the first of that")
+{
+	lmq_receiver *r;
+	begin(LMQ_QUEUE, NULL);
+	good(send_sized(SENT, 10));
+	r = receiver_of(channel, NULL);
+	CHECK_EQUAL(claim(r, 5), 0);
+	CHECK(lmq_receiver_settle(r, 5, LMQ_SYNC_RELAXED) == 0);
+	CHECK(lmq_reader_seek(reader, LMQ_SEEK_OFFSET, 2) == 0);
+	CHECK_EQUAL(next(), 5);
+	lmq_receiver_close(r);
+	end();
+}
+
 TEST(times_to_live, "a reader passes over what has lived longer than its channel says, and over nothing else")
 {
 	static const struct { const char *ttl; int64_t first; } rows[] = { { "ttl=1h", 0 }, { "ttl=1ms", -1 } };

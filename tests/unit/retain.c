@@ -34,6 +34,18 @@ TEST(window, "of large bodies a topic keeps what its window says, exact to a mes
 	single_end();
 }
 
+TEST(narrower, "of two limits that are both passed the narrower one holds")
+{
+	static const char *const few[] = { "max-messages=2", "max-messages=5" };
+	for (int i = 0; i < 2; i++) {
+		single_begin(LMQ_STREAM, PROPERTIES(few[i], "max-bytes=256K"));
+		CHECK(send_sized(10, 100000) == 0);
+		CHECK_EQUAL(stored("it"), i == 0 ? 2 : 3);
+		sound();
+		single_end();
+	}
+}
+
 /* Each message some time after the one before. */
 static void send_slowly(unsigned count, size_t size)
 {

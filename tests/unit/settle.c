@@ -300,11 +300,18 @@ static struct lmq_lease buried(uint64_t offset, const char *error)
 	return l;
 }
 
-TEST(nowhere, "a lease of an offset that no message can have is lost")
+TEST(nowhere, "a lease of an offset that no message can have is lost, and so is one of what was not delivered yet")
 {
 	const uint64_t offsets[] = { UINT64_MAX, (uint64_t)INT64_MAX + 1, INT64_MAX, SENT + 100 };
+	struct lmq_message later = LMQ_MESSAGE_INIT;
 	struct lmq_lease l;
+	lmq_writer *w;
 	begin(NULL);
+	later.delay = HOUR;
+	REQUIRE(lmq_writer_open(store, LMQ_SYNC_RELAXED, &w) == 0);
+	CHECK(lmq_writer_add(w, channel, &later) == 0 && lmq_writer_commit(w) == 0);
+	lmq_writer_close(w);
+	CHECK(said(SENT, 0, LMQ_ACKNOWLEDGE) != NULL && said(SENT, 1, LMQ_ACKNOWLEDGE) != NULL);
 	for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++) {
 		l = slip(offsets[i], 1, LMQ_ACKNOWLEDGE);
 		CHECK(lmq_store_settle(store, &l, 1, LMQ_SYNC_RELAXED) == 0 && l.status == LMQ_ELOST && l.why);

@@ -356,6 +356,20 @@ TEST(recovered, "in the middle of a transaction, or while it is shut, a store is
 	single_end();
 }
 
+TEST(replaced, "who has a store open notices before he writes that another file has got the name of one of its own")
+{
+	static const char *const names[] = { "data.mdb", "control" };
+	for (int i = 0; i < 2; i++) {
+		char command[1000];
+		single_begin(LMQ_QUEUE, NULL);
+		snprintf(command, sizeof command, "cd '%s' && cp %s other && mv other %s", place, names[i], names[i]);
+		CHECK(system(command) == 0);
+		CHECK(send_sized(1, 1) == LMQ_EIO);
+		CHECK_TEXT(lmq_error(store), in_place("the store was removed or replaced while in use"));
+		single_end();
+	}
+}
+
 TEST(deadlines, "a deadline lies ahead by what was asked for, and never behind all times")
 {
 	int64_t now = lmq_deadline(0);
