@@ -56,6 +56,25 @@ TEST(parts, "what is given back may lie across what was settled, and beyond what
 	single_end();
 }
 
+TEST(middle, "what is given back out of the middle, before or behind the next one, does not change which one that is")
+{
+	for (uint64_t seen = 1; seen < SENT; seen += 7) {
+		lmq_receiver *r;
+		single_begin(LMQ_QUEUE, NULL);
+		good(send_sized(SENT, 1));
+		r = receiver_of(channel, NULL);
+		CHECK_EQUAL(claimed(r, SENT), SENT);
+		for (uint64_t i = 0; i < seen; i++)
+			CHECK(next(r, (int64_t)i));
+		lmq_receiver_return(r, 0, 3, 2);
+		for (uint64_t i = seen; i < SENT; i++)
+			CHECK((i >= 3 && i < 5) || next(r, (int64_t)i));
+		CHECK(next(r, -1));
+		lmq_receiver_close(r);
+		single_end();
+	}
+}
+
 TEST(claimed_only, "nothing is settled but what is in hand, however the range is given")
 {
 	static const struct lmq_verdict wrong[] = {

@@ -306,6 +306,10 @@ TEST(checks, "what is not valid is named")
 	CHECK(message_check(&m, &what) == LMQ_EDATA);
 	m.key = TEXT("\xc0\x80");	/* overlong */
 	CHECK(message_check(&m, &what) == LMQ_EDATA);
+	m.key = TEXT("\xe0\x80\x80");
+	CHECK(message_check(&m, &what) == LMQ_EDATA);
+	m.key = TEXT("\xf4\x90\x80\x80");	/* beyond the last character */
+	CHECK(message_check(&m, &what) == LMQ_EDATA);
 	m.key = (struct lmq_bytes){ NULL, 0 };
 	m.priority = 10;
 	CHECK(message_check(&m, &what) == LMQ_EDATA && strstr(what, "priority"));

@@ -74,13 +74,15 @@ TEST(bytes, "a route is read back as it was written, and what is no route is ref
 TEST(long_ones, "a route that is too large for its place is refused")
 {
 	static char header[LMQ_FIELD_MAX + 3900];
-	const char *headers[] = { header };
-	struct lmq_route r = { .source = "a.one", .destination = "q.one", .headers = headers, .header_count = 1 };
+	const char *headers[] = { header, "y=1" };
+	struct lmq_route r = { .source = "a.one", .destination = "q.one", .headers = headers };
 	bool added;
 	begin();
 	memset(header, 'x', sizeof header - 1);
 	header[1] = '=';
-	CHECK(lmq_route_add(store, &r, &added) == LMQ_EINVAL);
+	for (r.header_count = 2; r.header_count > 0; r.header_count--)
+		CHECK(lmq_route_add(store, &r, &added) == LMQ_EINVAL);
+	r.header_count = 1;
 	header[3900] = '\0';
 	CHECK(lmq_route_add(store, &r, &added) == 0 && added && r.number == 1);
 	end();

@@ -124,6 +124,22 @@ TEST(too_many, "a writer takes messages for so many channels, refuses one for an
 	single_end();
 }
 
+TEST(many_large, "a writer takes so many large messages for one commit, and more after it")
+{
+	enum { MOST = 1024, SIZE = 70000 };
+	struct lmq_message m = LMQ_MESSAGE_INIT;
+	m.body = (struct lmq_bytes){ calloc(1, SIZE), SIZE };
+	single_begin(LMQ_QUEUE, NULL);
+	for (int i = 0; i < MOST; i++)
+		good(lmq_writer_add(writer, channel, &m));
+	CHECK_EQUAL(lmq_writer_add(writer, channel, &m), LMQ_ELIMIT);
+	CHECK(lmq_writer_commit(writer) == 0);
+	CHECK(lmq_writer_add(writer, channel, &m) == 0 && lmq_writer_commit(writer) == 0);
+	CHECK_EQUAL(stored("it"), MOST + 1);
+	free((void *)m.body.data);
+	single_end();
+}
+
 TEST(deduplicated, "a message that was stored before has the position that it got then")
 {
 	struct lmq_message m = LMQ_MESSAGE_INIT;
