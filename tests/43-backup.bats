@@ -15,10 +15,10 @@ filled() {
 	mq-recv -q -n 29000 jobs >/dev/null
 }
 
-# holds STORE: the same messages as the store of the test.
+# holds STORE: the same messages as the store of the test, of the same times: ages differ from one look to the next.
 holds() {
 	same 'mq-peek jobs' "mq-peek -s $1 jobs" && same 'mq-replay -j log' "mq-replay -s $1 -j log" &&
-		same 'mq-ls -v' "mq-ls -v -s $1"
+		same 'mq-ls -v -o json' "mq-ls -v -o json -s $1"
 }
 
 # held QUEUE: a process has the store open and waits; its number is in $started.
