@@ -739,7 +739,8 @@ int lmq_lease_parse(const char *text, char names[LMQ_LEASE_NAMES], struct lmq_le
 
 /*
  * Settles leases in one transaction. A lost one is left alone and says so in its status; the others are settled.
- * Returns 0, or what a commit can meet: then nothing was settled.
+ * LMQ_EINVAL an outcome that is none; or what a commit can meet: then nothing was settled, or with LMQ_EUNKNOWN that
+ * is not known.
  */
 int lmq_store_settle(lmq_store *store, struct lmq_lease *leases, size_t count, enum lmq_sync sync);
 
@@ -782,7 +783,7 @@ enum { LMQ_SEEK_DRY_RUN = 8 };
  * Moves the group, in one partition or in all (-1). What lies before its new position is settled for it, all that
  * lies behind is to be delivered, again or not; what members have in their hands meanwhile they may still settle.
  * moves has room for LMQ_PARTITIONS_MAX entries. In bounded transactions: killed in between it has moved a part of
- * the way, or not all partitions. A position outside of what is stored becomes the nearest inside.
+ * the way, or not all partitions. A position outside of what is stored becomes the nearest inside. LMQ_EINVAL.
  */
 int lmq_group_seek(lmq_channel *channel, const char *group, int64_t partition, enum lmq_seek how, int64_t value,
 	unsigned flags, struct lmq_group_move *moves, size_t *count);

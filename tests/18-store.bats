@@ -454,7 +454,8 @@ printed_are_stored() {
 	export MQ_SYNC=relaxed
 	head -c 10000000 /dev/zero >large
 	must_fail 75 bash -c 'ulimit -v 100000; for _ in 1 2 3 4 5 6; do mq-send -q --file=large jobs || exit; done'
-	grep -q 'the store is full' "$err"
+	grep -q 'the store is full: no address space is left' "$err"
+	grep -q 'hint: receive or trim messages, or raise the limit of address space' "$err"
 	n=$(stored jobs)
 	((n >= 2 && n <= 5))
 	must bash -c 'ulimit -v 100000; mq-recv -n 2 -r jobs | cmp - <(cat large large)'

@@ -109,6 +109,8 @@ int group_place(struct log_cursor *c, enum lmq_seek how, int64_t value, uint64_t
 	uint64_t number = value < 0 ? 0 : (uint64_t)value, back = value < 0 ? (uint64_t)-(value + 1) + 1 : 0;
 	int rc = 0;
 	*to = 0;
+	if (how > LMQ_SEEK_SHIFT)
+		return fail(c->snapshot->store, LMQ_EINVAL, "%s: no such way to seek", c->snapshot->store->path);
 	switch (how) {
 	case LMQ_SEEK_OFFSET:
 		*to = number;

@@ -271,8 +271,19 @@ out:
 	return rc;
 }
 
+static int check_outcomes(lmq_store *store, const struct lmq_lease *leases, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (leases[i].outcome > LMQ_EXTEND)
+			return fail(store, LMQ_EINVAL, "%s:%llu: no such outcome", leases[i].channel,
+				(unsigned long long)leases[i].offset);
+	return 0;
+}
+
 int lmq_store_settle(lmq_store *store, struct lmq_lease *leases, size_t count, enum lmq_sync sync)
 {
-	int rc = settle(store, leases, count, sync);
+	int rc = check_outcomes(store, leases, count);
+	if (rc == 0)
+		rc = settle(store, leases, count, sync);
 	return rc == LMQ_ENOSPC && ballast_drop(store) ? settle(store, leases, count, sync) : rc;
 }

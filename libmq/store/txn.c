@@ -257,6 +257,13 @@ int txn_hold(struct txn *t, uint32_t space, uint64_t first, uint64_t end, struct
 
 /* ---- max-bytes ------------------------------------------------------------------------------ */
 
+static int full_address_space(lmq_store *s)
+{
+	fail(s, LMQ_EFULL, "%s: the store is full: no address space is left", s->path);
+	fail_hint(s, "receive or trim messages, or raise the limit of address space (ulimit -v)");
+	return LMQ_EFULL;
+}
+
 int txn_room(struct txn *t, size_t need)
 {
 	lmq_store *s = t->store;
@@ -282,8 +289,9 @@ int txn_room(struct txn *t, size_t need)
 		return rc;
 	if (used - free_pages * stat.ms_psize + need <= limit)
 		return 0;
-	fail(s, LMQ_EFULL, "%s: the store is full (max-bytes=%s)", s->path,
-		r.max_bytes ? lmq_size_format(r.max_bytes, text) : "map");
+	if (r.max_bytes == 0)
+		return full_address_space(s);
+	fail(s, LMQ_EFULL, "%s: the store is full (max-bytes=%s)", s->path, lmq_size_format(r.max_bytes, text));
 	fail_hint(s, "receive or trim messages, or mq-make --store %s max-bytes=...", s->path);
 	return LMQ_EFULL;
 }

@@ -122,6 +122,27 @@ TEST(writers, "a writer says what it was not told, and does nothing where there 
 	single_end();
 }
 
+TEST(ways, "a way to seek that is none moves nobody and makes no group")
+{
+	struct lmq_group_move moves[LMQ_PARTITIONS_MAX];
+	const enum lmq_seek none = (enum lmq_seek)99;
+	lmq_reader *reader;
+	size_t count;
+	bool created;
+	single_begin(LMQ_STREAM, NULL);
+	CHECK(lmq_group_make(channel, "g", none, 0, NULL, 0, &created, NULL, NULL) == LMQ_EINVAL);
+	CHECK(says_here(store, place, "no such way to seek"));
+	good(lmq_group_make(channel, "g", LMQ_SEEK_END, 0, NULL, 0, &created, NULL, NULL));
+	CHECK(created);
+	CHECK(lmq_group_seek(channel, "g", -1, none, 0, 0, moves, &count) == LMQ_EINVAL && count == 0);
+	CHECK(says_here(store, place, "no such way to seek"));
+	good(lmq_reader_open(channel, &reader));
+	CHECK(lmq_reader_seek(reader, none, 0) == LMQ_EINVAL && says("it: no such way to seek"));
+	lmq_reader_close(reader);
+	sound();
+	single_end();
+}
+
 TEST(lists, "a pattern that is none lists nothing, and a name that is none has no groups")
 {
 	struct lmq_channel_info *list;

@@ -120,9 +120,10 @@ TEST(sentences, "why a lease is lost is said of each")
 	CHECK_TEXT(said(2, 1, LMQ_RETRY), NULL);
 	CHECK_TEXT(said(2, 1, LMQ_EXTEND), "the message was given back");
 	CHECK_TEXT(said(SENT, 1, LMQ_ACKNOWLEDGE), "the message was settled");
-	/* An outcome that is none is a failure. */
-	CHECK_TEXT(said(3, 1, (enum lmq_outcome)99), NULL);
-	CHECK_TEXT(said(3, 1, LMQ_ACKNOWLEDGE), "the message was given back");
+	twice[0] = slip(3, 1, (enum lmq_outcome)99);
+	CHECK(lmq_store_settle(store, twice, 1, LMQ_SYNC_RELAXED) == LMQ_EINVAL);
+	CHECK_TEXT(lmq_error(store), "it:3: no such outcome");
+	CHECK_TEXT(said(3, 1, LMQ_RETRY), NULL);
 	twice[0] = slip(4, 1, LMQ_RETRY);
 	twice[1] = slip(4, 1, LMQ_ACKNOWLEDGE);
 	CHECK(lmq_store_settle(store, twice, 2, LMQ_SYNC_RELAXED) == 0);
