@@ -77,14 +77,13 @@ static void refused(int fd, const char *name, void (*change)(void), const char *
 
 #define NO_META "data.mdb has no valid meta page"
 #define APART "the meta pages of data.mdb do not belong together"
-#define NO_FILE "MDB_INVALID: File is not an LMDB file"
 #define CHANGE(function, why) { #function, function, why }
 static const struct {
 	const char *name;
 	void (*change)(void);
-	const char *why;	/* NULL: by us if it is of the newest, by LMDB if not */
+	const char *why;
 } changes[] = {
-	CHANGE(no_flag, NULL), CHANGE(no_flag_second, NO_META),
+	CHANGE(no_flag, NO_META), CHANGE(no_flag_second, NO_META),
 	CHANGE(magic, NO_META), CHANGE(magic_second, NO_META),
 	CHANGE(version, NO_META), CHANGE(version_second, NO_META),
 	CHANGE(small_pages, NO_META), CHANGE(large_pages, NO_META), CHANGE(no_power, NO_META),
@@ -113,10 +112,8 @@ static bool change_all(unsigned messages)
 	first = ((struct meta_page *)images[0])->transaction > ((struct meta_page *)images[1])->transaction;
 	newest = (struct meta_page *)images[first ? 0 : 1];
 	other = (struct meta_page *)images[first ? 1 : 0];
-	for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
-		const char *why = changes[i].why ? changes[i].why : first ? NO_META : NO_FILE;
-		refused(fd, changes[i].name, changes[i].change, why);
-	}
+	for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
+		refused(fd, changes[i].name, changes[i].change, changes[i].why);
 	close(fd);
 	store = place_open();
 	sound();

@@ -122,7 +122,7 @@ TEST(sentences, "why a lease is lost is said of each")
 	CHECK_TEXT(said(SENT, 1, LMQ_ACKNOWLEDGE), "the message was settled");
 	twice[0] = slip(3, 1, (enum lmq_outcome)99);
 	CHECK(lmq_store_settle(store, twice, 1, LMQ_SYNC_RELAXED) == LMQ_EINVAL);
-	CHECK_TEXT(lmq_error(store), "it:3: no such outcome");
+	CHECK_TEXT(lmq_error(store), "q:3: no such outcome");
 	CHECK_TEXT(said(3, 1, LMQ_RETRY), NULL);
 	twice[0] = slip(4, 1, LMQ_RETRY);
 	twice[1] = slip(4, 1, LMQ_ACKNOWLEDGE);
