@@ -10,8 +10,10 @@
 #include "channel.h"
 
 #include <limits.h>
+#include <string.h>
 
 enum { STEP_RUNS = 1024, STEP_MESSAGES = 4096, STEP_BYTES = 4 << 20 };
+enum { VAIN = 256 };	/* messages in a row that have not expired, behind which none is looked for */
 enum { NEED_RUNS = 8, NEED_BYTES = 16 << 10 };	/* with the ballast's room */
 
 /* Burials come after the queue's own records. LMQ_END: the channel is gone. */
@@ -129,19 +131,37 @@ int aside_due(lmq_store *s, uint32_t id, uint16_t lane, const char *group, uint6
 
 struct crash {
 	struct run part;
+	uint64_t end;		/* the same delivery goes on until there */
 	uint32_t attempt;
 	uint64_t left;		/* up to here it has been counted */
 };
+
+/*
+ * The end of what one transaction counts: a first part of what is the caller's or, beyond it, of the same delivery and in
+ * nobody's hands. Else each of thousands that nobody is to have again would be a transaction.
+ */
+static uint64_t crash_end(struct queue *q, const struct crash *c)
+{
+	uint64_t most = c->part.first + STEP_MESSAGES, end = c->end < most ? c->end : most;
+	struct run held;
+	if (c->part.end >= most)
+		return most;
+	if (q->t->in_need || c->part.end >= end ||
+			txn_hold(q->t, q->position.space, c->part.end, end, &held) != 0 || held.first > c->part.end)
+		return c->part.end;
+	return held.end;
+}
 
 static int crashed(struct queue *q, struct burial *b, void *what)
 {
 	struct lmq_verdict v = { .outcome = LMQ_RETRY, .reason = LMQ_CRASHED, .exit_status = -1 };
 	struct crash *c = what;
+	uint64_t end = crash_end(q, c);
 	struct run_record r;
 	int rc = 0;
 	c->left = c->part.first;
-	for (unsigned left = q->t->in_need ? NEED_RUNS : UINT_MAX; left > 0 && c->left < c->part.end && !enough(q, b) &&
-			(rc = queue_unsettled(q, c->left, step_end(q, c->left, c->part.end), &r)) == 0; left--) {
+	for (unsigned left = q->t->in_need ? NEED_RUNS : UINT_MAX; left > 0 && c->left < end && !enough(q, b) &&
+			(rc = queue_unsettled(q, c->left, step_end(q, c->left, end), &r)) == 0; left--) {
 		c->left = r.end;
 		if (r.state == RUN_READY && r.history.attempts < c->attempt) {
 			r.history.attempts = c->attempt;
@@ -155,14 +175,14 @@ static int crashed(struct queue *q, struct burial *b, void *what)
 			break;
 	}
 	if (rc == LMQ_END)
-		c->left = step_end(q, c->left, c->part.end);
+		c->left = step_end(q, c->left, end);
 	return rc;
 }
 
-int aside_crashed(lmq_store *s, uint32_t id, uint16_t lane, const char *group, struct run *part, uint32_t attempt,
-	uint64_t *missed)
+int aside_crashed(lmq_store *s, uint32_t id, uint16_t lane, const char *group, struct run *part, uint64_t end,
+	uint32_t attempt, uint64_t *missed)
 {
-	struct crash c = { .part = *part, .attempt = attempt };
+	struct crash c = { .part = *part, .end = end, .attempt = attempt };
 	int rc = aside(&(struct aside){ s, id, lane, group, crashed, &c }, missed);
 	if (rc == 0)
 		part->first = c.left;
@@ -192,7 +212,14 @@ struct parts {
 	size_t count;
 };
 
-static int expire_part(struct queue *q, struct burial *b, const struct run *part)
+/* Where in the order of delivery a message stands. */
+static struct ready place_of(const struct run_record *r)
+{
+	return (struct ready){ .class = (uint8_t)(LMQ_PRIORITY_MAX - r->priority), .from = r->first };
+}
+
+/* What is ready of a part that nobody else can change; *place is where the last of it stood. */
+static int expire_part(struct queue *q, struct burial *b, const struct run *part, struct ready *place)
 {
 	uint64_t at = part->first;
 	struct run_record r;
@@ -200,6 +227,7 @@ static int expire_part(struct queue *q, struct burial *b, const struct run *part
 	while (at < part->end && !enough(q, b) &&
 			(rc = queue_unsettled(q, at, step_end(q, at, part->end), &r)) == 0) {
 		at = r.end;
+		*place = place_of(&r);
 		rc = r.state == RUN_READY ? expire(q, b, &r) : queue_put(q, &r);
 		if (rc != 0)
 			break;
@@ -207,14 +235,122 @@ static int expire_part(struct queue *q, struct burial *b, const struct run *part
 	return rc == LMQ_END ? 0 : rc;
 }
 
+/*
+ * Who wants one message of a queue of which thousands have expired would need a transaction for each of them. So
+ * each looks on, in the order of delivery, at what the next claims would take, and what of it has expired and is in
+ * nobody's hands goes as well.
+ */
+struct outlook {
+	struct log_cursor log;
+	MDB_cursor *ready;
+	struct decoded decoded;
+	uint64_t ttl;
+	int64_t now;
+	uint64_t left, bytes;	/* that may still be looked at */
+	unsigned vain;		/* messages in a row that have not expired */
+	size_t count;
+	struct run parts[STEP_RUNS];	/* that have */
+};
+
+static bool looked_enough(const struct outlook *o)
+{
+	return o->left == 0 || o->bytes >= STEP_BYTES || o->vain >= VAIN || o->count == STEP_RUNS;
+}
+
+/* Only a message with fields can have a time to live of its own. False: it cannot be read, which is others' business. */
+static bool look_at(struct outlook *o, const struct record *record)
+{
+	struct run *last = o->count ? &o->parts[o->count - 1] : NULL;
+	struct lmq_message m;
+	struct blob blob;
+	bool expired = false;
+	if (o->ttl != UINT64_MAX || *record->data & RECORD_FIELDS) {
+		if (log_message(&o->log, record, &m, &o->decoded, &blob) != 0)
+			return false;
+		expired = message_expired(&m, o->ttl, o->now);
+	}
+	o->left--;
+	o->bytes += (uint64_t)(record->end - record->data);
+	o->vain = expired ? 0 : o->vain + 1;
+	if (expired && last && last->end == record->offset)
+		last->end++;
+	else if (expired)
+		o->parts[o->count++] = (struct run){ record->offset, record->offset + 1 };
+	return true;
+}
+
+static bool look_through(struct outlook *o, const struct run *run)
+{
+	struct record record;
+	log_seek(&o->log, run->first);
+	while (!looked_enough(o)) {
+		int rc = o->log.offset < run->end ? log_next(&o->log, &record) : LMQ_END;
+		if (rc == LMQ_END || (rc == 0 && record.offset >= run->end))
+			return true;
+		if (rc != 0 || !look_at(o, &record))
+			return false;
+	}
+	return false;
+}
+
+static void look_on(struct queue *q, struct outlook *o, struct ready *place)
+{
+	bool ordered = q->record.kind != LMQ_QUEUE && limit_of(&q->rules, LIMIT_ORDER_KEY) == 1;
+	uint64_t end = ordered ? q->position.next : q->head.end;
+	struct snapshot view;
+	struct run run;
+	int rc = log_cursor_within(q->t, q->id, q->lane, &q->head, &view, &o->log);
+	if (rc == 0 && mdb_cursor_open(q->t->mdb, q->t->store->table, &o->ready) == 0) {
+		while (group_ready(q->t->store, o->ready, &q->position, end, place, &run) == 0 && look_through(o, &run))
+			continue;
+		mdb_cursor_close(o->ready);
+	}
+	log_cursor_leave(&o->log);
+}
+
+/* Some of it may be in somebody's hands. */
+static int expire_free(struct queue *q, struct burial *b, struct run *part)
+{
+	struct ready place;
+	struct run held;
+	int rc = 0;
+	while (rc == 0 && !enough(q, b) && txn_hold(q->t, q->position.space, part->first, part->end, &held) == 0) {
+		rc = expire_part(q, b, &held, &place);
+		part->first = held.end;
+	}
+	return rc;
+}
+
+static int expire_more(struct queue *q, struct burial *b, struct ready *place, uint64_t done)
+{
+	struct outlook *o = done < STEP_MESSAGES ? malloc(sizeof *o) : NULL;
+	int rc = 0;
+	if (!o)
+		return 0;
+	memset(o, 0, offsetof(struct outlook, parts));
+	o->left = STEP_MESSAGES - done;
+	o->bytes = b->batch.size;
+	o->ttl = limit_of(&q->record, LIMIT_TTL);
+	o->now = lmq_now();
+	look_on(q, o, place);
+	for (size_t i = 0; rc == 0 && i < o->count && !enough(q, b); i++)
+		rc = expire_free(q, b, &o->parts[i]);
+	free(o);
+	return rc;
+}
+
 static int expire_parts(struct queue *q, struct burial *b, void *what)
 {
 	const struct parts *p = what;
 	size_t most = q->t->in_need && p->count > NEED_RUNS ? NEED_RUNS : p->count;
+	struct ready place = { .class = 0 };
+	uint64_t done = 0;
 	int rc = 0;
-	for (size_t i = 0; rc == 0 && i < most && !enough(q, b); i++)
-		rc = expire_part(q, b, &p->list[i]);
-	return rc;
+	for (size_t i = 0; rc == 0 && i < most && !enough(q, b); i++) {
+		rc = expire_part(q, b, &p->list[i], &place);
+		done += p->list[i].end - p->list[i].first;
+	}
+	return rc == 0 && !q->t->in_need && !enough(q, b) ? expire_more(q, b, &place, done) : rc;
 }
 
 int aside_expired(lmq_store *s, uint32_t id, uint16_t lane, const char *group, const struct run *parts, size_t count,

@@ -104,10 +104,13 @@ struct aside {			/* a change of a position, in a bounded transaction of its own 
 int aside(const struct aside *a, uint64_t *missed);
 /* Runs whose time has come, in a bounded transaction of its own. */
 int aside_due(lmq_store *s, uint32_t id, uint16_t lane, const char *group, uint64_t *missed);
-/* Messages that the caller holds and whose last consumer died at that attempt; *part becomes what is left to do. */
-int aside_crashed(lmq_store *s, uint32_t id, uint16_t lane, const char *group, struct run *part, uint32_t attempt,
-	uint64_t *missed);
-/* Messages that the caller holds and that have expired. */
+/*
+ * Messages that the caller holds and whose last consumer died at that attempt; *part becomes what is left to do. He had
+ * all up to end: what nobody holds of it may be counted too, and then part->first lies behind part->end.
+ */
+int aside_crashed(lmq_store *s, uint32_t id, uint16_t lane, const char *group, struct run *part, uint64_t end,
+	uint32_t attempt, uint64_t *missed);
+/* Messages that the caller holds and that have expired, and others that have and that nobody holds. */
 int aside_expired(lmq_store *s, uint32_t id, uint16_t lane, const char *group, const struct run *parts, size_t count,
 	uint64_t *missed);
 /* What is not there any more: below the log's first message, and parts that compaction took. */

@@ -135,7 +135,10 @@ static int count_crashes(lmq_receiver *r, struct lane *l, const struct claimed *
 		/* Also where it was counted before its owner died: the snapshot is paused. */
 		*changed = true;
 		while (rc == 0 && c->attempts < t.attempt && left.first < left.end)
-			rc = aside_crashed(s, r->queue->id, c->lane, r->group_name, &left, t.attempt, &r->missed);
+			rc = aside_crashed(s, r->queue->id, c->lane, r->group_name, &left, t.end, t.attempt,
+				&r->missed);
+		if (left.first > part.end)
+			part.end = left.first;
 		if (rc == 0)
 			trace_shorten(s, &t, &part);
 	}

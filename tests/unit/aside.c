@@ -80,6 +80,90 @@ TEST(expired_group, "for a group it is settled; who reads the topic does not see
 	single_end();
 }
 
+static uint64_t commits(void)
+{
+	MDB_envinfo info;
+	mdb_env_info(store->env, &info);
+	return info.me_last_txnid;
+}
+
+enum { EXPIRED = 5000, KEPT = EXPIRED / 2 };
+
+/* Of three messages two expire, and of those in a queue one in four is urgent; or all of them. */
+static void send_expired(bool scattered)
+{
+	struct lmq_message m = LMQ_MESSAGE_INIT;
+	for (int i = 0; i < EXPIRED + (scattered ? KEPT : 0); i++) {
+		m.ttl = scattered && i % 3 == 2 ? 0 : 1;
+		m.priority = scattered && channel->kind == LMQ_QUEUE && i % 6 == 1 ? 9 : LMQ_PRIORITY_DEFAULT;
+		good(lmq_writer_add(writer, channel, &m));
+	}
+	good(lmq_writer_commit(writer));
+}
+
+TEST(expired_at_once, "however few are wanted, what expired goes in few transactions")
+{
+	static const struct { enum lmq_kind kind; const char *property, *group; bool scattered; } list[] = {
+		{ LMQ_QUEUE, "dead=none", NULL, false }, { LMQ_QUEUE, "dead=grave", NULL, false },
+		{ LMQ_QUEUE, "dead=none", NULL, true }, { LMQ_QUEUE, "dead=grave", NULL, true },
+		{ LMQ_TOPIC, "max-age=1h", "g", false }, { LMQ_TOPIC, "max-age=1h", "g", true },
+	};
+	for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+		uint64_t before;
+		lmq_receiver *r;
+		single_begin(list[i].kind, PROPERTIES(list[i].property));
+		r = receiver_of(channel, list[i].group);
+		send_expired(list[i].scattered);
+		before = commits();
+		CHECK_EQUAL(claim(r, 1), list[i].scattered ? 2 : -1);
+		while (claim(r, 500) >= 0)
+			continue;
+		CHECK(lmq_receiver_settle(r, SIZE_MAX, LMQ_SYNC_RELAXED) == 0);
+		CHECK(commits() - before < 20);
+		CHECK_EQUAL(position(list[i].group ? list[i].group : "").counter[COUNT_EXPIRED], EXPIRED);
+		CHECK_EQUAL(position(list[i].group ? list[i].group : "").counter[COUNT_ACKNOWLEDGED],
+			list[i].scattered ? KEPT : 0);
+		sound();
+		lmq_receiver_close(r);
+		single_end();
+	}
+}
+
+static void lasting(struct lmq_message *m)
+{
+	m->ttl = INT64_C(3600000000000);
+}
+
+TEST(expired_held, "of what expired that stays which somebody has in hand")
+{
+	const char *ttl = "ttl=1ms";
+	lmq_receiver *r, *other;
+	int64_t sent;
+	bool made;
+	single_begin(LMQ_QUEUE, NULL);
+	r = receiver_of(channel, NULL);
+	other = receiver_of(channel, NULL);
+	send_with(lasting, 1);
+	CHECK(send_sized(10, 10) == 0);
+	send_with(lasting, 1);
+	CHECK_EQUAL(claim(r, 3), 0);
+	CHECK_EQUAL(claim(other, 2), 3);
+	lmq_receiver_release(r);
+	good(lmq_channel_make(store, "it", LMQ_QUEUE, &ttl, 1, &made, NULL, NULL));
+	for (sent = lmq_now(); lmq_now() < sent + 2000000;)
+		continue;
+	CHECK_EQUAL(claim(r, 2), 0);
+	CHECK_EQUAL(stored("it.dead"), 8);
+	CHECK_EQUAL(claim(r, 1), 11);
+	CHECK(lmq_receiver_settle(other, 2, LMQ_SYNC_RELAXED) == 0);
+	CHECK_EQUAL(position("").counter[COUNT_EXPIRED], 8);
+	CHECK_EQUAL(position("").counter[COUNT_ACKNOWLEDGED], 2);
+	lmq_receiver_close(r);
+	lmq_receiver_close(other);
+	sound();
+	single_end();
+}
+
 static void forever(struct lmq_message *m)
 {
 	m->ttl = INT64_MAX;
@@ -255,7 +339,7 @@ static void crash(uint64_t first, uint64_t end, uint32_t attempt)
 	struct run part = { first, end };
 	uint64_t missed = 0;
 	while (part.first < part.end)
-		REQUIRE(aside_crashed(store, channel->id, 0, "", &part, attempt, &missed) == 0);
+		REQUIRE(aside_crashed(store, channel->id, 0, "", &part, end, attempt, &missed) == 0);
 	CHECK_EQUAL(missed, 0);
 }
 

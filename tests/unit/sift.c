@@ -2,6 +2,8 @@
 /* What a claim leaves out: what expired, what compaction took, and what became somebody else's while it was made. */
 #include "single.h"
 
+#include "receive/receiver.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -277,6 +279,82 @@ TEST(dropped, "what is dropped between a claim's look and its lock, or in its ha
 		sound();
 		single_end();
 	}
+}
+
+/* ---- crashes ------------------------------------------------------------------------------------- */
+
+static uint64_t commits(void)
+{
+	MDB_envinfo info;
+	mdb_env_info(store->env, &info);
+	return info.me_last_txnid;
+}
+
+static uint64_t crashes(void)
+{
+	struct group_record g;
+	struct txn t;
+	good(txn_begin(store, &t));
+	good(get_group(store, t.mdb, channel->id, 0, "", &g));
+	txn_abort(&t);
+	return g.counter[COUNT_CRASHED];
+}
+
+/* As a process that had so many messages in hand. */
+static void die_over(size_t count)
+{
+	lmq_receiver *r = receiver_of(channel, NULL);
+	struct lmq_message m;
+	CHECK_EQUAL(claimed(r, count), count);
+	while (count-- > 0)
+		CHECK(lmq_receiver_next(r, &m) == 0);
+	close(r->fd);
+	r->fd = -1;
+	lmq_receiver_close(r);
+}
+
+TEST(crashed, "what somebody died over is counted in few transactions, however few of it are wanted")
+{
+	lmq_receiver *r;
+	uint64_t before;
+	single_begin(LMQ_QUEUE, PROPERTIES("max-attempts=1"));
+	send(ROW, 0, NULL);
+	good(lmq_writer_commit(writer));
+	r = receiver_of(channel, NULL);
+	die_over(ROW);
+	before = commits();
+	CHECK_EQUAL(claimed(r, 1), 0);
+	CHECK(commits() - before < 20);
+	CHECK_EQUAL(crashes(), ROW);
+	CHECK_EQUAL(stored("it.dead"), ROW);
+	lmq_receiver_close(r);
+	sound();
+	single_end();
+}
+
+TEST(crashed_held, "of that what somebody else has in hand is left to him, and nothing is counted twice")
+{
+	struct lmq_message m;
+	lmq_receiver *r;
+	struct run got;
+	int fd;
+	single_begin(LMQ_QUEUE, PROPERTIES("backoff=0", "max-attempts=none"));
+	send(10, 0, NULL);
+	good(lmq_writer_commit(writer));
+	die_over(8);
+	good(lease_open(store, &fd));
+	good(lease_take(store, fd, channel->id, 4, 6, &got));
+	r = receiver_of(channel, NULL);
+	CHECK_EQUAL(claimed(r, 1), 1);
+	CHECK_EQUAL(crashes(), 4);
+	close(fd);
+	CHECK_EQUAL(claimed(r, 9), 9);
+	CHECK_EQUAL(crashes(), 8);
+	for (uint32_t i = 0; i < 9; i++)
+		CHECK(lmq_receiver_next(r, &m) == 0 && m.offset == i + 1 && m.attempt == (i < 7 ? 2 : 1));
+	lmq_receiver_close(r);
+	sound();
+	single_end();
 }
 
 /* ---- many ---------------------------------------------------------------------------------------- */
