@@ -97,12 +97,12 @@ static int trim_run(struct trim *m, uint64_t *at)
 	rc = old_enough(m, r.first, &r.end);
 	if (rc != 0 || r.end <= r.first)
 		return rc != 0 ? rc : LMQ_END;
-	*at = r.end;
+	*at = r.end = lease_reach(r.first, r.end);
 	m->budget--;
 	if (r.state == RUN_LEASED)
 		return 0;
 	rc = m->what.dry_run ? lease_free(m->t->store, space, r.first, r.end, &part) :
-		txn_hold(m->t, space, r.first, r.end, &part);
+		txn_hold(m->t, space, r.first, r.end, UINT64_MAX, &part);
 	if (rc != 0)
 		return rc == LMQ_END ? 0 : rc;
 	*at = part.end;

@@ -147,7 +147,7 @@ static uint64_t crash_end(struct queue *q, const struct crash *c)
 	if (c->part.end >= most)
 		return most;
 	if (q->t->in_need || c->part.end >= end ||
-			txn_hold(q->t, q->position.space, c->part.end, end, &held) != 0 || held.first > c->part.end)
+			txn_hold(q->t, q->position.space, c->part.end, end, UINT64_MAX, &held) != 0 || held.first > c->part.end)
 		return c->part.end;
 	return held.end;
 }
@@ -314,7 +314,8 @@ static int expire_free(struct queue *q, struct burial *b, struct run *part)
 	struct ready place;
 	struct run held;
 	int rc = 0;
-	while (rc == 0 && !enough(q, b) && txn_hold(q->t, q->position.space, part->first, part->end, &held) == 0) {
+	while (rc == 0 && !enough(q, b) &&
+			txn_hold(q->t, q->position.space, part->first, part->end, UINT64_MAX, &held) == 0) {
 		rc = expire_part(q, b, &held, &place);
 		part->first = held.end;
 	}

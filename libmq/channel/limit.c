@@ -19,6 +19,7 @@ enum {
 	STEP_MESSAGES = 1 << 17,	/* pushed out in one transaction: more than one adds, less than a lowered limit may ask */
 	STEP_BYTES = 16 << 20,	/* the same of dead letters, */
 	LETTERS_AT_ONCE = 64,	/* so many between two looks at how large they are */
+	LEASES = 16384,		/* runs of leased messages that are passed */
 };
 
 static bool pushes_out(const struct channel_record *r)
@@ -133,34 +134,83 @@ static bool over(const struct queue *q)
 		q->head.bytes > limit_of(&q->record, LIMIT_MAX_BYTES);
 }
 
-/* How many of the oldest messages go at once: all that are too many, or, for bytes, one by one. */
-static uint64_t excess(const struct queue *q)
+struct way {			/* along the oldest messages */
+	uint64_t from;		/* where to go on */
+	struct run held;	/* nobody else can take these now */
+	unsigned leased;	/* runs that were passed */
+};
+
+/* How many messages go at once: all that are too many, or, for bytes, those of a block: fewer make no room. */
+static int excess(struct queue *q, uint64_t first, uint64_t *n)
 {
-	uint64_t messages = q->head.end - q->position.settled, most = limit_of(&q->record, LIMIT_MAX_MESSAGES);
-	uint64_t n = messages > most ? messages - most : 1;
+	uint64_t messages = q->head.end - q->position.settled, most = limit_of(&q->record, LIMIT_MAX_MESSAGES), end;
 	uint64_t step = limit_of(&q->record, LIMIT_FULL) == FULL_DEAD ? LETTERS_AT_ONCE : STEP_MESSAGES;
-	return n < step ? n : step;
+	int rc = 0;
+	*n = messages - most;
+	if (messages <= most) {
+		rc = log_block_end(q->t, q->id, q->lane, first, &end);
+		*n = end - first;
+	}
+	if (*n > step)
+		*n = step;
+	return rc;
 }
 
-/* The first of the run that nobody has, no more than are too many; *from is where to go on. LMQ_END. */
-static int hold_excess(struct queue *q, const struct run_record *r, uint64_t *from, struct run *held)
+/* Whether there are runs of leased messages, and no others. */
+static bool all_leased(const struct group_record *g)
 {
-	uint64_t wrap = (r->first | UINT32_MAX) + 1, most = excess(q);
-	struct run part;
+	return g->state[RUN_READY] + g->state[RUN_DELAYED] + g->state[RUN_RETRYING] + g->state[RUN_BLOCKED] == 0;
+}
+
+/* Passes leases. Behind very many the next that is looked at is the first that is plain. */
+static int pass_leases(struct queue *q, struct way *w, struct run_record *r)
+{
+	MDB_cursor *cursor;
+	int rc = mdb_cursor_open(q->t->mdb, q->t->store->table, &cursor);
+	if (rc != 0)
+		return fail_lmdb(q->t->store, q->t->store->path, rc);
+	while ((rc = group_run(q->t->store, cursor, &q->position, q->head.end, w->from, r)) == 0 && r->state == RUN_LEASED) {
+		w->from = r->end;
+		if (++w->leased > LEASES && w->from < q->position.next)
+			w->from = q->position.next;
+	}
+	mdb_cursor_close(cursor);
+	return rc;
+}
+
+/* Of the messages from first on those that nobody has, no more than go at once. Somebody may be faster. LMQ_END. */
+static int hold_excess(struct queue *q, struct way *w, uint64_t first)
+{
+	uint64_t most, end = lease_reach(first, q->head.end);
+	int rc = excess(q, first, &most);
+	if (rc == 0)
+		rc = txn_hold(q->t, q->position.space, first, end, most, &w->held);
+	if (rc == LMQ_END)
+		w->held.first = w->held.end = end;
+	w->from = w->held.first;
+	return rc == LMQ_END ? 0 : rc;
+}
+
+/* The oldest messages that go, of one run. LMQ_END. */
+static int next_part(struct queue *q, struct way *w, struct run *part)
+{
+	struct run_record r;
+	uint64_t most;
 	int rc;
-	*from = r->end;
-	if (r->state == RUN_LEASED)
-		return LMQ_END;
-	if (wrap < r->end)
-		*from = wrap;
-	rc = lease_free(q->t->store, q->position.space, r->first, *from, &part);
+	while ((rc = pass_leases(q, w, &r)) == 0 && (r.first < w->held.first || r.first >= w->held.end)) {
+		rc = hold_excess(q, w, r.first);
+		if (rc != 0)
+			break;
+	}
+	if (rc == 0)
+		rc = excess(q, r.first, &most);
 	if (rc != 0)
 		return rc;
-	if (part.end - part.first > most)
-		part.end = part.first + most;
-	*from = part.end;
-	/* Somebody may be faster. */
-	return txn_hold(q->t, q->position.space, part.first, part.end, held);
+	*part = (struct run){ r.first, r.end < w->held.end ? r.end : w->held.end };
+	if (part->end - part->first > most)
+		part->end = part->first + most;
+	w->from = part->end;
+	return 0;
 }
 
 static int push_out(struct queue *q, struct burial *b, struct run_record *r)
@@ -174,23 +224,16 @@ static int push_out(struct queue *q, struct burial *b, struct run_record *r)
 int limit_push_out(struct queue *q)
 {
 	struct burial b = { .batch.count = 0 };
+	struct way w = { .from = all_leased(&q->position) ? q->position.next : 0 };
 	struct run_record r;
-	uint64_t from = 0, count = 0;
+	struct run part;
+	uint64_t count = 0;
 	int rc = 0;
 	if (!pushes_out(&q->record))
 		return 0;
-	while (rc == 0 && over(q) && count < STEP_MESSAGES && b.batch.size < STEP_BYTES &&
-			(rc = group_first(q->t, &q->position, q->head.end, from, &r)) == 0) {
-		struct run held;
-		rc = hold_excess(q, &r, &from, &held);
-		if (rc == LMQ_END) {
-			rc = 0;
-			continue;
-		}
-		if (rc != 0)
-			break;
-		count += held.end - held.first;
-		rc = group_carve(q->t, &q->position, held.first, held.end, &r);
+	while (rc == 0 && over(q) && count < STEP_MESSAGES && b.batch.size < STEP_BYTES && (rc = next_part(q, &w, &part)) == 0) {
+		count += part.end - part.first;
+		rc = group_carve(q->t, &q->position, part.first, part.end, &r);
 		if (rc == 0)
 			rc = push_out(q, &b, &r);
 		if (rc == 0)

@@ -16,9 +16,9 @@ enum { DROP_BLOCKS = 4096, CLIP_RUNS = 1024 };
 /* The part of a run below the log that may be clipped; false: somebody has it, or nothing is left of it. */
 static bool clip_part(struct queue *q, const struct run_record *r, uint64_t *from, struct run *part)
 {
-	uint64_t end = r->end < q->head.first ? r->end : q->head.first, wrap = (r->first | UINT32_MAX) + 1;
+	uint64_t end = r->end < q->head.first ? r->end : q->head.first;
 	bool found = lease_free(q->t->store, q->position.space, r->first, end, part) == 0;
-	*from = found ? part->end : end < wrap ? end : wrap;
+	*from = found ? part->end : lease_reach(r->first, end);
 	return found;
 }
 

@@ -202,6 +202,20 @@ out:
 	return rc == 0 || rc == MDB_NOTFOUND ? 0 : fail_lmdb(t->store, t->store->path, rc);
 }
 
+int log_block_end(struct txn *t, uint32_t id, uint16_t lane, uint64_t offset, uint64_t *end)
+{
+	struct key from, k;
+	struct block b;
+	uint64_t first;
+	int rc = block_of(t, id, lane, offset, &from);
+	if (rc == 0)
+		rc = find_block(t, id, lane, &from, &k, &b, &first);
+	*end = offset + 1;
+	if (rc == 0 && !(b.flags & BLOCK_HAS_BLOB) && first <= offset && offset < first + b.count)
+		*end = first + b.count;
+	return rc == LMQ_END ? 0 : rc;
+}
+
 int log_drop_between(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, const struct run *part,
 	uint64_t low, uint64_t high)
 {

@@ -107,6 +107,9 @@ int log_drop_blocks(struct txn *t, uint32_t id, uint16_t lane, struct head_recor
 /* Blocks with a part of [first, end), if all they hold lies in [low, high). */
 int log_drop_between(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, const struct run *part,
 	uint64_t low, uint64_t high);
+/* The end of the messages that begin in that one's block, or of that one alone where some have large bodies: fewer of
+ * them give nothing back. */
+int log_block_end(struct txn *t, uint32_t id, uint16_t lane, uint64_t offset, uint64_t *end);
 /* The messages leave the log, though not yet their blocks: their large bodies go to the sweeper, or, with keep, to
  * somebody else. */
 int log_leave(struct txn *t, uint32_t id, uint16_t lane, struct head_record *head, const struct run *part, bool keep);

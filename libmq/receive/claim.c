@@ -78,10 +78,10 @@ static int take_run(lmq_receiver *r, struct lane *l, const struct run *run, size
 	int rc = 0;
 	*taken = 0;
 	while (rc == 0 && *taken < max && !full(r) && from < run->end) {
-		uint64_t end = run->end - from > max - *taken ? from + (max - *taken) : run->end;
+		uint64_t end = lease_reach(from, run->end);
 		if (!skip_ours(r, lane, &from, &end))
 			continue;
-		rc = lease_take(r->queue->store, r->fd, l->group.space, from, end, &got);
+		rc = lease_take(r->queue->store, r->fd, l->group.space, from, end, max - *taken, &got);
 		if (rc == LMQ_END) {
 			rc = 0;
 			from = end;

@@ -88,7 +88,7 @@ static int hold_part(struct queue *q, struct run_record *r, const char **why)
 {
 	struct run_record rest = *r;
 	struct run held;
-	int rc = txn_hold(q->t, q->position.space, r->first, r->end, &held);
+	int rc = txn_hold(q->t, q->position.space, r->first, r->end, UINT64_MAX, &held);
 	if (rc != 0 || held.first > r->first)
 		*why = "the message was delivered again";
 	if (rc != 0)

@@ -161,11 +161,21 @@ struct run {			/* messages [first, end) */
 	uint64_t first, end;
 };
 
+/* How far a lock reaches that begins at first. */
+static inline uint64_t lease_reach(uint64_t first, uint64_t end)
+{
+	uint64_t wrap = (first | UINT32_MAX) + 1;
+	return end < wrap ? end : wrap;
+}
+
 int lease_open(lmq_store *s, int *fd);	/* a descriptor of its own on the control file */
-/* Takes a free part of [first, end), the one that begins lowest. LMQ_END: nothing is free. */
-int lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, struct run *taken);
+/*
+ * Takes a free part of what a lock reaches of [first, end), the one that begins lowest, at most so many messages.
+ * LMQ_END: nothing is free there.
+ */
+int lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, uint64_t most, struct run *taken);
 void lease_give(int fd, uint32_t space, const struct run *r);
-/* As lease_take, but only looks. And whether somebody holds the message. */
+/* As lease_take, but only looks, and at all. And whether somebody holds the message. */
 int lease_free(lmq_store *s, uint32_t space, uint64_t first, uint64_t end, struct run *part);
 bool lease_taken(lmq_store *s, uint32_t space, uint64_t offset);
 

@@ -31,10 +31,15 @@ static off_t lease_address(uint32_t space, uint64_t offset)
 	return (off_t)((uint64_t)space << 32 | (offset & UINT32_MAX));
 }
 
-/* The first part of [*first, end) that nobody holds: 0, EAGAIN if there is none, or another errno. */
-static int free_part(int fd, uint32_t space, uint64_t *first, uint64_t end, uint64_t *until)
+static uint64_t part_end(uint64_t first, uint64_t end, uint64_t most)
 {
-	*until = end;
+	return end - first > most ? first + most : end;
+}
+
+/* The first part of [*first, end) that nobody holds, at most so long: 0, EAGAIN if there is none, or another errno. */
+static int free_part(int fd, uint32_t space, uint64_t *first, uint64_t end, uint64_t most, uint64_t *until)
+{
+	*until = part_end(*first, end, most);
 	while (*first < end) {
 		off_t at = lease_address(space, *first), start, stop;
 		errno = 0;
@@ -47,19 +52,18 @@ static int free_part(int fd, uint32_t space, uint64_t *first, uint64_t end, uint
 			*until = *first + (uint64_t)(start - at);
 		} else {
 			*first += (uint64_t)(stop - at);
-			*until = end;
+			*until = part_end(*first, end, most);
 		}
 	}
 	return EAGAIN;
 }
 
-int lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, struct run *taken)
+int lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, uint64_t most, struct run *taken)
 {
-	uint64_t wrap = (first | UINT32_MAX) + 1, until;
+	uint64_t until;
 	int rc;
-	if (end > wrap)
-		end = wrap;
-	while ((rc = free_part(fd, space, &first, end, &until)) == 0) {
+	end = lease_reach(first, end);
+	while ((rc = free_part(fd, space, &first, end, most, &until)) == 0) {
 		rc = range_lock(fd, lease_address(space, first), (off_t)(until - first));
 		if (rc == 0) {
 			*taken = (struct run){ first, until };
@@ -73,14 +77,12 @@ int lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t en
 
 int lease_free(lmq_store *s, uint32_t space, uint64_t first, uint64_t end, struct run *part)
 {
-	uint64_t wrap = (first | UINT32_MAX) + 1, until;
+	uint64_t until;
 	int rc = 0;
-	if (end > wrap)
-		end = wrap;
-	until = end;
+	end = until = lease_reach(first, end);
 	/* On a read-only filesystem nobody can hold anything. */
 	if (s->control_fd >= 0)
-		rc = free_part(s->control_fd, space, &first, end, &until);
+		rc = free_part(s->control_fd, space, &first, end, UINT64_MAX, &until);
 	*part = (struct run){ first, until };
 	return rc == EAGAIN ? LMQ_END : rc == 0 ? 0 : fail_errno(s, s->path, rc);
 }
@@ -96,7 +98,7 @@ void lease_give(int fd, uint32_t space, const struct run *r)
 	uint64_t first = r->first;
 	/* Taken in two parts they may have become one run. */
 	while (first < r->end) {
-		uint64_t wrap = (first | UINT32_MAX) + 1, until = r->end < wrap ? r->end : wrap;
+		uint64_t until = lease_reach(first, r->end);
 		range_unlock(fd, lease_address(space, first), (off_t)(until - first));
 		first = until;
 	}

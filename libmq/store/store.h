@@ -150,7 +150,7 @@ void txn_abort(struct txn *t);
 void txn_wake(struct txn *t, uint32_t id);
 struct run;
 /* Takes messages of the space that nobody holds until the transaction ends, as lease_take. LMQ_END. */
-int txn_hold(struct txn *t, uint32_t space, uint64_t first, uint64_t end, struct run *held);
+int txn_hold(struct txn *t, uint32_t space, uint64_t first, uint64_t end, uint64_t most, struct run *held);
 /* Whether need more bytes may be stored: the store's max-bytes. 0 or LMQ_EFULL. */
 int txn_room(struct txn *t, size_t need);
 

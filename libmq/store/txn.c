@@ -247,12 +247,12 @@ void txn_wake(struct txn *t, uint32_t id)
 	t->wake_any = true;
 }
 
-int txn_hold(struct txn *t, uint32_t space, uint64_t first, uint64_t end, struct run *held)
+int txn_hold(struct txn *t, uint32_t space, uint64_t first, uint64_t end, uint64_t most, struct run *held)
 {
 	lmq_store *s = t->store;
 	int rc = s->handling_fd < 0 ? lease_open(s, &s->handling_fd) : 0;
 	t->holds = true;
-	return rc == 0 ? lease_take(s, s->handling_fd, space, first, end, held) : rc;
+	return rc == 0 ? lease_take(s, s->handling_fd, space, first, end, most, held) : rc;
 }
 
 /* ---- max-bytes ------------------------------------------------------------------------------ */

@@ -31,13 +31,16 @@ static struct person {
 	struct actor actor;
 } crowd[CROWD];
 
-int __real_lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, struct run *taken);
-int __wrap_lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, struct run *taken);
-int __wrap_lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, struct run *taken)
+int __real_lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, uint64_t most,
+	struct run *taken);
+int __wrap_lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, uint64_t most,
+	struct run *taken);
+int __wrap_lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, uint64_t most,
+	struct run *taken)
 {
 	if (!unlocked)
-		return __real_lease_take(s, fd, space, first, end, taken);
-	*taken = (struct run){ first, end };
+		return __real_lease_take(s, fd, space, first, end, most, taken);
+	*taken = (struct run){ first, end - first > most ? first + most : end };
 	return 0;
 }
 

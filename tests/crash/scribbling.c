@@ -57,13 +57,16 @@ void __wrap_notify_wake(struct notify_word *word)
 		__real_notify_wake(word);
 }
 
-int __real_lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, struct run *taken);
-int __wrap_lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, struct run *taken);
-int __wrap_lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, struct run *taken)
+int __real_lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, uint64_t most,
+	struct run *taken);
+int __wrap_lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, uint64_t most,
+	struct run *taken);
+int __wrap_lease_take(lmq_store *s, int fd, uint32_t space, uint64_t first, uint64_t end, uint64_t most,
+	struct run *taken)
 {
 	if (!unlocked)
-		return __real_lease_take(s, fd, space, first, end, taken);
-	*taken = (struct run){ first, end };
+		return __real_lease_take(s, fd, space, first, end, most, taken);
+	*taken = (struct run){ first, end - first > most ? first + most : end };
 	return 0;
 }
 

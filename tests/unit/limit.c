@@ -2,6 +2,25 @@
 /* What a queue or topic does when it is full: who is refused, what is pushed out, and what never is. */
 #include "single.h"
 
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Looks at locks, and attempts to take some. */
+static unsigned calls;
+
+int fcntl(int fd, int command, ...)
+{
+	struct flock *lock;
+	va_list list;
+	va_start(list, command);
+	lock = va_arg(list, struct flock *);
+	va_end(list);
+	calls += command == F_OFD_GETLK || command == F_OFD_SETLK;
+	return (int)syscall(SYS_fcntl, fd, command, lock);
+}
+
 TEST(held, "of a run whose first message is in somebody's hands the next ones are pushed out")
 {
 	lmq_receiver *r;
@@ -197,6 +216,88 @@ TEST(lowered, "a limit that is lowered far is reached in bounded steps, each as 
 		sound();
 		single_end();
 	}
+}
+
+/* ---- many ---------------------------------------------------------------------------------- */
+
+enum { MANY = 1000, LEASED = 20000 };
+#define HOUR INT64_C(3600000000000)
+
+static void send_keyed(unsigned count)
+{
+	struct lmq_message m = LMQ_MESSAGE_INIT;
+	char key[20];
+	while (count-- > 0) {
+		m.key = (struct lmq_bytes){ key, (size_t)snprintf(key, sizeof key, "%u", count) };
+		good(lmq_writer_add(writer, channel, &m));
+	}
+	good(lmq_writer_commit(writer));
+}
+
+TEST(locks, "however many messages are pushed out, there are few calls for locks")
+{
+	static const struct { const char *limit, *full, *order; size_t size; unsigned most; } list[] = {
+		{ "max-messages=1000", "full=drop-old", "order=none", 10, 20 },
+		{ "max-messages=1000", "full=drop-old", "order=key", 10, 20 },
+		{ "max-messages=1000", "full=dead", "order=none", 10, 50 },
+		{ "max-messages=1000", "full=dead", "order=key", 10, 50 },
+		{ "max-bytes=16K", "full=drop-old", "order=none", 10, 20 },
+		{ "max-bytes=16K", "full=drop-old", "order=key", 10, 20 },
+		{ "max-bytes=1M", "full=drop-old", "order=none", 1000, MANY },
+	};
+	for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+		single_begin(LMQ_QUEUE, PROPERTIES(list[i].limit, list[i].full, list[i].order));
+		for (int n = 0; n < 3; n++) {
+			calls = 0;
+			if (strcmp(list[i].order, "order=key") == 0)
+				send_keyed(MANY);
+			else
+				CHECK(send_sized(MANY, list[i].size) == 0);
+		}
+		CHECK(stored("it") < 2 * MANY);
+		CHECK_ROW(calls <= list[i].most, list[i].limit);
+		sound();
+		single_end();
+	}
+}
+
+/* The first messages are leased, each to another time. */
+static void lease_each(unsigned count)
+{
+	struct lmq_lease *l = calloc(count, sizeof *l);
+	lmq_receiver *r = receiver_of(channel, NULL);
+	CHECK_EQUAL(claim(r, count), 0);
+	good(lmq_receiver_lease(r, HOUR, LMQ_SYNC_RELAXED));
+	lmq_receiver_close(r);
+	for (unsigned i = 0; i < count; i++)
+		l[i] = (struct lmq_lease){ .channel = "it", .offset = i, .attempt = 1, .outcome = LMQ_EXTEND, .delay = HOUR + i };
+	good(lmq_store_settle(store, l, count, LMQ_SYNC_RELAXED));
+	free(l);
+}
+
+TEST(leased, "however many leases are in front, they stay, the oldest behind them goes, and the limit holds")
+{
+	struct lmq_message m = LMQ_MESSAGE_INIT;
+	lmq_receiver *r;
+	/* With one message that is no plain one, which is behind more of them than one looks at, or is found. */
+	for (unsigned count = 10; count <= LEASED; count *= LEASED / 10)
+		for (int urgent = 0; urgent < 2; urgent++) {
+			single_begin(LMQ_QUEUE, PROPERTIES("max-messages=20010", "full=drop-old"));
+			CHECK(send_sized(count, 0) == 0);
+			lease_each(count);
+			m.priority = urgent ? 9 : LMQ_PRIORITY_DEFAULT;
+			good(lmq_writer_add(writer, channel, &m));
+			CHECK(send_sized(20010 - count - 1, 0) == 0);
+			for (int i = 1; i < 4; i++) {
+				CHECK(send_sized(1, 0) == 0);
+				CHECK_EQUAL(stored("it"), 20010);
+			}
+			r = receiver_of(channel, NULL);
+			CHECK_EQUAL(claim(r, 1), urgent && count == LEASED ? count : count + 3);
+			lmq_receiver_close(r);
+			sound();
+			single_end();
+		}
 }
 
 /* ---- at random ------------------------------------------------------------------------------ */

@@ -69,7 +69,7 @@ static void work(const struct worker *w, int ready)
 		roster_ticket(s, slot);
 	if (w->first < w->end) {
 		roster_holding(s, slot, true);
-		if (lease_take(s, own, w->space, w->first, w->end, &got) != 0)
+		if (lease_take(s, own, w->space, w->first, w->end, UINT64_MAX, &got) != 0)
 			abort();
 		roster_begin(s, slot, w->first, w->end, w->attempt);
 	}
@@ -194,7 +194,7 @@ TEST(killed, "what a killed receiver was delivering is found by who gets its mes
 	begin();
 	pid = start(&w);
 	CHECK(!find_dead(SPACE, 0, 100, &trace));
-	CHECK(lease_take(store, fd, SPACE, 10, 20, &got) == LMQ_END);
+	CHECK(lease_take(store, fd, SPACE, 10, 20, UINT64_MAX, &got) == LMQ_END);
 	CHECK(roster_holder(store, SPACE, 19, name, &since, &attempt));
 	CHECK_TEXT(name, "worker");
 	CHECK_EQUAL(attempt, 3);
@@ -204,7 +204,7 @@ TEST(killed, "what a killed receiver was delivering is found by who gets its mes
 	CHECK(!roster_next(store, SPACE, mark.slot + 1, &mark));
 	CHECK(!roster_next(store, SPACE + 1, 0, &mark));
 	kill_it(pid);
-	CHECK(lease_take(store, fd, SPACE, 12, 13, &got) == 0);
+	CHECK(lease_take(store, fd, SPACE, 12, 13, UINT64_MAX, &got) == 0);
 	CHECK(!roster_holder(store, SPACE, 19, name, &since, &attempt));
 	CHECK(!find_dead(SPACE, 20, 30, &trace));
 	CHECK(!find_dead(SPACE, 0, 10, &trace));

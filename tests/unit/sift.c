@@ -17,6 +17,8 @@ enum { MANY = 700, ROW = 10000, RUNS_MOST = 4096 };
 
 /* Called before the next lock is taken: whatever happens between a claim's look and its lock. */
 static void (*meanwhile)(void);
+/* Looks at locks, and attempts to take some. */
+static unsigned calls;
 
 int fcntl(int fd, int command, ...)
 {
@@ -25,6 +27,7 @@ int fcntl(int fd, int command, ...)
 	va_start(list, command);
 	lock = va_arg(list, struct flock *);
 	va_end(list);
+	calls += command == F_OFD_GETLK || command == F_OFD_SETLK;
 	if (command == F_OFD_SETLK && lock->l_type == F_WRLCK && meanwhile) {
 		void (*now)(void) = meanwhile;
 		meanwhile = NULL;
@@ -343,7 +346,7 @@ TEST(crashed_held, "of that what somebody else has in hand is left to him, and n
 	good(lmq_writer_commit(writer));
 	die_over(8);
 	good(lease_open(store, &fd));
-	good(lease_take(store, fd, channel->id, 4, 6, &got));
+	good(lease_take(store, fd, channel->id, 4, 6, UINT64_MAX, &got));
 	r = receiver_of(channel, NULL);
 	CHECK_EQUAL(claimed(r, 1), 1);
 	CHECK_EQUAL(crashes(), 4);
@@ -358,6 +361,23 @@ TEST(crashed_held, "of that what somebody else has in hand is left to him, and n
 }
 
 /* ---- many ---------------------------------------------------------------------------------------- */
+
+TEST(behind, "however many messages somebody has in hand, who wants the one behind them asks once for all of them")
+{
+	lmq_receiver *a, *b;
+	single_begin(LMQ_QUEUE, NULL);
+	send(ROW + 1, 0, NULL);
+	good(lmq_writer_commit(writer));
+	a = receiver_of(channel, NULL);
+	b = receiver_of(channel, NULL);
+	CHECK_EQUAL(claimed(a, ROW), ROW);
+	calls = 0;
+	CHECK_EQUAL(claim(b, 1), ROW);
+	CHECK(calls < 20);
+	lmq_receiver_close(a);
+	lmq_receiver_close(b);
+	single_end();
+}
 
 TEST(scattered, "a claim of messages that lie between those of others takes a bounded number of them")
 {

@@ -12,7 +12,7 @@ static void fertile_holder(int from, int to)
 		abort();
 	slot = roster_join(s, fd, ROSTER_RECEIVER, SPACE, "holder");
 	roster_holding(s, slot, true);
-	if (lease_take(s, fd, SPACE, 5, 6, &got) != 0)
+	if (lease_take(s, fd, SPACE, 5, 6, UINT64_MAX, &got) != 0)
 		abort();
 	if (fork() == 0) {
 		tell(ready[1]);
@@ -49,7 +49,7 @@ static bool is_free(uint64_t offset)
 	int fd, rc;
 	if (lease_open(store, &fd) != 0)
 		abort();
-	rc = lease_take(store, fd, SPACE, offset, offset + 1, &got);
+	rc = lease_take(store, fd, SPACE, offset, offset + 1, UINT64_MAX, &got);
 	close(fd);
 	return rc == 0;
 }

@@ -175,7 +175,7 @@ static inline void holder(int from, int to)
 		abort();
 	slot = roster_join(s, fd, ROSTER_RECEIVER, SPACE, "holder");
 	roster_holding(s, slot, true);
-	if (lease_take(s, fd, SPACE, 5, 6, &got) != 0)
+	if (lease_take(s, fd, SPACE, 5, 6, UINT64_MAX, &got) != 0)
 		abort();
 	tell(to);
 	while (told(from))

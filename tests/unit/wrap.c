@@ -39,13 +39,13 @@ TEST(locks, "what is taken ends where the bytes begin again, and so does what is
 	CHECK(lease_free(store, 7, WRAP - 5, WRAP + 5, &run) == 0);
 	CHECK_EQUAL(run.first, WRAP - 5);
 	CHECK_EQUAL(run.end, WRAP);
-	CHECK(lease_take(store, fd, 7, WRAP - 5, WRAP + 5, &run) == 0);
+	CHECK(lease_take(store, fd, 7, WRAP - 5, WRAP + 5, UINT64_MAX, &run) == 0);
 	CHECK_EQUAL(run.first, WRAP - 5);
 	CHECK_EQUAL(run.end, WRAP);
-	CHECK(lease_take(store, other, 7, WRAP - 8, WRAP + 5, &run) == 0);
+	CHECK(lease_take(store, other, 7, WRAP - 8, WRAP + 5, UINT64_MAX, &run) == 0);
 	CHECK_EQUAL(run.end, WRAP - 5);
-	CHECK(lease_take(store, other, 7, WRAP - 5, WRAP + 5, &run) == LMQ_END);
-	CHECK(lease_take(store, other, 7, WRAP, WRAP + 5, &run) == 0);
+	CHECK(lease_take(store, other, 7, WRAP - 5, WRAP + 5, UINT64_MAX, &run) == LMQ_END);
+	CHECK(lease_take(store, other, 7, WRAP, WRAP + 5, UINT64_MAX, &run) == 0);
 	CHECK_EQUAL(run.end, WRAP + 5);
 	/* One that lies 2^32 behind another seems taken until that is settled. */
 	CHECK(lease_taken(store, 7, 4));
@@ -67,14 +67,14 @@ TEST(endless, "a lock without an end, which no process of ours takes, makes all 
 	good(lease_open(store, &fd));
 	good(lease_open(store, &alien));
 	REQUIRE(fcntl(alien, F_OFD_SETLK, &lock) == 0);
-	CHECK(lease_take(store, fd, 8, 50, 1000, &run) == 0);
+	CHECK(lease_take(store, fd, 8, 50, 1000, UINT64_MAX, &run) == 0);
 	CHECK(run.first == 50 && run.end == 100);
-	CHECK(lease_take(store, fd, 8, 100, 1000, &run) == LMQ_END);
-	CHECK(lease_take(store, fd, 8, 200, 300, &run) == LMQ_END);
-	CHECK(lease_take(store, fd, 9, 0, 300, &run) == LMQ_END);
+	CHECK(lease_take(store, fd, 8, 100, 1000, UINT64_MAX, &run) == LMQ_END);
+	CHECK(lease_take(store, fd, 8, 200, 300, UINT64_MAX, &run) == LMQ_END);
+	CHECK(lease_take(store, fd, 9, 0, 300, UINT64_MAX, &run) == LMQ_END);
 	CHECK(lease_free(store, 9, 0, 300, &run) == LMQ_END);
 	close(alien);
-	CHECK(lease_take(store, fd, 9, 0, 300, &run) == 0);
+	CHECK(lease_take(store, fd, 9, 0, 300, UINT64_MAX, &run) == 0);
 	CHECK(run.first == 0 && run.end == 300);
 	close(fd);
 	lmq_store_close(store);
