@@ -138,6 +138,6 @@ int compact_step(struct txn *t, uint32_t id);
 
 bool sweep_due(struct txn *t);		/* whether something is to be swept */
 void sweep_aside(lmq_store *s);		/* a step, in a transaction of its own, whatever comes of it */
-int sweep_all(lmq_store *s);
+int sweep_all(lmq_store *s, bool *any);	/* whether there was anything; else it stays as it is */
 
 #endif

@@ -287,11 +287,13 @@ void sweep_aside(lmq_store *s)
 	s->error = kept;
 }
 
-int sweep_all(lmq_store *s)
+int sweep_all(lmq_store *s, bool *any)
 {
 	bool more = true;
 	int rc = 0;
-	while (rc == 0 && more)
+	while (rc == 0 && more) {
 		rc = lmq_store_sweep(s, &more);
+		*any |= rc == 0 && more;
+	}
 	return rc;
 }

@@ -137,21 +137,32 @@ static bool is_used(const lmq_writer *w, const struct lot *l)
 	return l->batch.count > 0 || (w->open && l == w->target);
 }
 
+/* Whether retention gave anything back: where a step changed a lane there is another one. */
+static int retain_all(lmq_channel *c, bool *any)
+{
+	uint64_t at = 0, before, dropped;
+	bool more = true;
+	int rc = 0;
+	while (rc == 0 && more) {
+		before = at;
+		rc = lmq_channel_retain(c, &at, &dropped, &more);
+		*any |= rc == 0 && more && at == before;
+	}
+	return rc;
+}
+
 bool writer_clear(lmq_writer *w)
 {
 	struct error full = w->store->error;
+	bool any = false;
 	int rc = 0;
-	for (size_t i = 0; rc == 0 && i < w->lot_count; i++) {
-		uint64_t at = 0, dropped;
-		bool more = is_used(w, &w->lots[i]);
-		while (rc == 0 && more)
-			rc = lmq_channel_retain(w->lots[i].channel, &at, &dropped, &more);
-	}
+	for (size_t i = 0; rc == 0 && i < w->lot_count; i++)
+		if (is_used(w, &w->lots[i]))
+			rc = retain_all(w->lots[i].channel, &any);
 	if (rc == 0)
-		rc = sweep_all(w->store);
-	if (rc != 0)
-		w->store->error = full;
-	return rc == 0;
+		rc = sweep_all(w->store, &any);
+	w->store->error = full;
+	return rc == 0 && any;
 }
 
 /* Whether a channel that a route leads to is full, which takes all of a batch or nothing, but may take less. */

@@ -85,7 +85,7 @@ const struct lmq_message *writer_message(const lmq_channel *c, const struct lmq_
 	struct lmq_message *room);
 void writer_empty(lmq_writer *w);		/* drops what was added */
 void writer_forget_positions(lmq_writer *w);	/* of the last commit */
-/* Makes room in a full store or disk: what limits do not keep any more, and what was removed. Whether to try again. */
+/* Makes room in a full store or disk: what limits do not keep any more, and what was removed. Whether there was any. */
 bool writer_clear(lmq_writer *w);
 /* A commit: what happens in a transaction, and what follows it, rc being its outcome, or why it was not reached. */
 int writer_append(lmq_writer *w, struct txn *t);

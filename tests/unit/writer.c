@@ -2,6 +2,20 @@
 /* Writers: what they take, and where it was stored. */
 #include "sending.h"
 
+#include <dlfcn.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+static unsigned failed_commits;
+
+int mdb_txn_commit(MDB_txn *txn)
+{
+	int (*real)(MDB_txn *) = (int (*)(MDB_txn *))dlsym(RTLD_NEXT, "mdb_txn_commit");
+	int rc = real(txn);
+	failed_commits += rc != 0;
+	return rc;
+}
+
 enum { LARGE = 200000, MANY = 40 };
 #define HOUR INT64_C(3600000000000)
 
@@ -84,6 +98,39 @@ TEST(no_room, "a large message that the store has no room for is refused, those 
 	CHECK_EQUAL(stored("it"), 2);
 	sound();
 	single_end();
+}
+
+/* No page can be written but the meta pages; the status of a commit then. */
+static int commit_full(void)
+{
+	struct rlimit before, none;
+	int rc;
+	getrlimit(RLIMIT_FSIZE, &before);
+	none = before;
+	none.rlim_cur = 2 * 4096;
+	fflush(stdout);
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &none);
+	rc = lmq_writer_commit(writer);
+	setrlimit(RLIMIT_FSIZE, &before);
+	return rc;
+}
+
+TEST(refused_once, "a batch for which nothing could be given back on a full disk is not written a second time")
+{
+	static const enum lmq_kind kinds[] = { LMQ_QUEUE, LMQ_TOPIC, LMQ_STREAM };
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		single_begin(kinds[i], kinds[i] == LMQ_STREAM ? PROPERTIES("partitions=3") : NULL);
+		CHECK(add(channel) == 0 && add(channel) == 0);
+		failed_commits = 0;
+		CHECK_EQUAL(commit_full(), LMQ_ENOSPC);
+		CHECK(says("the limit on the size of a file is reached"));
+		CHECK_EQUAL(failed_commits, 1);
+		CHECK(lmq_writer_commit(writer) == 0);
+		CHECK_EQUAL(stored("it"), 2);
+		sound();
+		single_end();
+	}
 }
 
 /* ---- positions --------------------------------------------------------------------------------- */
