@@ -189,11 +189,14 @@ static void wake_all(struct txn *t)
 /*
  * Whether the commit got as far as the meta page, which then may or may not be on the disk: LMDB
  * refuses everything from then on. Before that, what it wrote belongs to nobody.
+ *
+ * It is asked for a write transaction, which nothing else stands in the way of: the commit has given LMDB's mutex back,
+ * our writer lock keeps others away, and it needs neither memory nor a place in the table of readers.
  */
 static bool meta_failed(lmq_store *s)
 {
 	MDB_txn *t;
-	int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &t);
+	int rc = mdb_txn_begin(s->env, NULL, 0, &t);
 	if (rc == 0)
 		mdb_txn_abort(t);
 	return rc != 0;

@@ -133,6 +133,27 @@ TEST(refused_once, "a batch for which nothing could be given back on a full disk
 	}
 }
 
+TEST(readers, "where LMDB's table of readers is full, a full disk is called that, and the outcome is known")
+{
+	enum { MOST = 2000 };
+	static struct snapshot list[MOST];
+	int count = 0;
+	single_begin(LMQ_QUEUE, NULL);
+	CHECK(add(channel) == 0);
+	do
+		snapshot_init(store, &list[count]);
+	while (snapshot_begin(&list[count]) == 0 && ++count < MOST);
+	REQUIRE(count < MOST);
+	CHECK_EQUAL(commit_full(), LMQ_ENOSPC);
+	CHECK(says("the limit on the size of a file is reached"));
+	while (count >= 0)
+		snapshot_close(&list[count--]);
+	CHECK(lmq_writer_commit(writer) == 0);
+	CHECK_EQUAL(stored("it"), 1);
+	sound();
+	single_end();
+}
+
 /* ---- positions --------------------------------------------------------------------------------- */
 
 TEST(several, "of messages that went to several channels and partitions each has its own position")
