@@ -215,15 +215,19 @@ bool sweep_due(struct txn *t)
 	return first_key(t, &table, 1, &found) == 0;
 }
 
-/* Of the entries that begin with the first size bytes of table. */
+/* Of the entries that begin with the first size bytes of table: one, or as many bodies as a step has keys. */
 static int sweep_step(struct txn *t, const struct key *table, size_t size, bool *more)
 {
 	struct key found;
 	unsigned budget = STEP_KEYS;
-	int rc = first_key(t, table, size, &found);
-	*more = rc == 0;
-	if (rc == 0)
-		rc = sweep_entry(t, &found, &budget);
+	int rc;
+	*more = false;
+	do {
+		rc = first_key(t, table, size, &found);
+		*more |= rc == 0;
+		if (rc == 0)
+			rc = sweep_entry(t, &found, &budget);
+	} while (rc == 0 && budget > 0 && found.bytes[1] == 'b' && !t->in_need);
 	return rc == LMQ_END ? 0 : rc;
 }
 

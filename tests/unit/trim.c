@@ -44,6 +44,23 @@ TEST(beyond, "an offset behind the end stands for the end, and what comes later 
 	}
 }
 
+TEST(bodies, "the space of large messages that were trimmed is given back in few steps")
+{
+	enum { BODIES = 200 };
+	struct lmq_trim what = LMQ_TRIM_INIT;
+	bool more = true;
+	int steps = 0;
+	single_begin(LMQ_QUEUE, NULL);
+	good(send_sized(BODIES, 70000));
+	what.all = true;
+	drops(&what, BODIES);
+	for (; more; steps++)
+		good(lmq_store_sweep(store, &more));
+	CHECK(steps < 10);
+	sound();
+	single_end();
+}
+
 TEST(numbers, "a number of messages or bytes to be kept is shared out to the partitions, and rounded up")
 {
 	struct lmq_trim what = LMQ_TRIM_INIT;
