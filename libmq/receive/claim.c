@@ -98,9 +98,30 @@ static int take_run(lmq_receiver *r, struct lane *l, const struct run *run, size
 	return rc;
 }
 
+/* The same; the part is empty afterwards. */
+static int take_part(lmq_receiver *r, struct lane *l, struct run *part, size_t max, size_t *taken)
+{
+	size_t n = 0;
+	int rc = take_run(r, l, part, max - *taken, &n);
+	*taken += n;
+	part->first = part->end;
+	return rc;
+}
+
+/* Neighbours are locked at once. */
+static int take_neighbour(lmq_receiver *r, struct lane *l, struct run *part, uint64_t offset, size_t max, size_t *taken)
+{
+	int rc = offset != part->end ? take_part(r, l, part, max, taken) : 0;
+	if (offset != part->end)
+		part->first = offset;
+	part->end = offset + 1;
+	return rc == 0 && part->end - part->first >= max - *taken ? take_part(r, l, part, max, taken) : rc;
+}
+
 /* As take_run, but only messages that the filter lets through. */
 static int take_matching(lmq_receiver *r, struct lane *l, const struct run *run, size_t max, size_t *taken)
 {
+	struct run part = { run->first, run->first };
 	struct record record;
 	struct lmq_message m;
 	struct blob blob;
@@ -110,7 +131,6 @@ static int take_matching(lmq_receiver *r, struct lane *l, const struct run *run,
 	log_seek(&l->cursor, run->first);
 	while (rc == 0 && *taken < max && !full(r) && filter_range(r->filter, l->cursor.offset, &first) &&
 			first < run->end) {
-		size_t one = 0;
 		if (first > l->cursor.offset)
 			log_seek(&l->cursor, first);
 		rc = log_next(&l->cursor, &record);
@@ -120,10 +140,9 @@ static int take_matching(lmq_receiver *r, struct lane *l, const struct run *run,
 		if (rc == 0)
 			rc = log_message(&l->cursor, &record, &m, &r->decoded, &blob);
 		if (rc == 0 && lmq_filter_match(r->filter, &m))
-			rc = take_run(r, l, &(struct run){ record.offset, record.offset + 1 }, 1, &one);
-		*taken += one;
+			rc = take_neighbour(r, l, &part, record.offset, max, taken);
 	}
-	return rc == LMQ_END ? 0 : rc;
+	return rc == 0 || rc == LMQ_END ? take_part(r, l, &part, max, taken) : rc;
 }
 
 static int take(lmq_receiver *r, struct lane *l, size_t max, size_t *taken)

@@ -379,6 +379,34 @@ TEST(behind, "however many messages somebody has in hand, who wants the one behi
 	single_end();
 }
 
+TEST(matching, "of what a filter lets through neighbours are locked at once, and no more than are wanted")
+{
+	lmq_receiver *a, *b;
+	const char *reason;
+	lmq_filter *f;
+	single_begin(LMQ_QUEUE, NULL);
+	for (int i = 0; i < 3; i++) {
+		send(i ? MANY : MANY / 2, 0, "a.b");
+		send(1, 0, "a.c");
+	}
+	good(lmq_writer_commit(writer));
+	good(lmq_filter_open(&f));
+	good(lmq_filter_key(f, "a.b", &reason));
+	good(lmq_receiver_open(channel, &(struct lmq_receiver_options){ .size = sizeof(struct lmq_receiver_options),
+		.filter = f }, &a));
+	b = receiver_of(channel, NULL);
+	calls = 0;
+	CHECK_EQUAL(claimed(a, MANY), MANY);
+	CHECK(calls < 20);
+	CHECK_EQUAL(claimed(b, 1), 1);
+	CHECK_EQUAL(claimed(a, ROW), MANY * 3 / 2);
+	CHECK_EQUAL(claimed(b, ROW), 2);
+	lmq_receiver_close(a);
+	lmq_receiver_close(b);
+	lmq_filter_close(f);
+	single_end();
+}
+
 TEST(scattered, "a claim of messages that lie between those of others takes a bounded number of them")
 {
 	lmq_receiver *a, *b;
