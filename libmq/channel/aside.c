@@ -257,17 +257,17 @@ static bool looked_enough(const struct outlook *o)
 	return o->left == 0 || o->bytes >= STEP_BYTES || o->vain >= VAIN || o->count == STEP_RUNS;
 }
 
-/* Only a message with fields can have a time to live of its own. False: it cannot be read, which is others' business. */
-static bool look_at(struct outlook *o, const struct record *record)
+/* Only a message with fields can have a time to live of its own. */
+static int look_at(struct outlook *o, const struct record *record)
 {
 	struct run *last = o->count ? &o->parts[o->count - 1] : NULL;
 	struct lmq_message m;
 	struct blob blob;
 	bool expired = false;
+	int rc = 0;
 	if (o->ttl != UINT64_MAX || *record->data & RECORD_FIELDS) {
-		if (log_message(&o->log, record, &m, &o->decoded, &blob) != 0)
-			return false;
-		expired = message_expired(&m, o->ttl, o->now);
+		rc = log_message(&o->log, record, &m, &o->decoded, &blob);
+		expired = rc == 0 && message_expired(&m, o->ttl, o->now);
 	}
 	o->left--;
 	o->bytes += (uint64_t)(record->end - record->data);
@@ -276,23 +276,21 @@ static bool look_at(struct outlook *o, const struct record *record)
 		last->end++;
 	else if (expired)
 		o->parts[o->count++] = (struct run){ record->offset, record->offset + 1 };
-	return true;
+	return rc;
 }
 
-static bool look_through(struct outlook *o, const struct run *run)
+static int look_through(struct outlook *o, const struct run *run)
 {
 	struct record record;
+	int rc = 0;
 	log_seek(&o->log, run->first);
-	while (!looked_enough(o)) {
-		int rc = o->log.offset < run->end ? log_next(&o->log, &record) : LMQ_END;
-		if (rc == LMQ_END || (rc == 0 && record.offset >= run->end))
-			return true;
-		if (rc != 0 || !look_at(o, &record))
-			return false;
-	}
-	return false;
+	while (rc == 0 && !looked_enough(o) && o->log.offset < run->end && (rc = log_next(&o->log, &record)) == 0 &&
+			record.offset < run->end)
+		rc = look_at(o, &record);
+	return rc == LMQ_END ? 0 : rc;
 }
 
+/* What cannot be read is for those to say who are to have it: the looking ends there. */
 static void look_on(struct queue *q, struct outlook *o, struct ready *place)
 {
 	bool ordered = q->record.kind != LMQ_QUEUE && limit_of(&q->rules, LIMIT_ORDER_KEY) == 1;
@@ -300,9 +298,10 @@ static void look_on(struct queue *q, struct outlook *o, struct ready *place)
 	struct snapshot view;
 	struct run run;
 	int rc = log_cursor_within(q->t, q->id, q->lane, &q->head, &view, &o->log);
-	if (rc == 0 && mdb_cursor_open(q->t->mdb, q->t->store->table, &o->ready) == 0) {
-		while (group_ready(q->t->store, o->ready, &q->position, end, place, &run) == 0 && look_through(o, &run))
-			continue;
+	if (rc == 0 && (rc = mdb_cursor_open(q->t->mdb, q->t->store->table, &o->ready)) == 0) {
+		while (rc == 0 && !looked_enough(o) &&
+				(rc = group_ready(q->t->store, o->ready, &q->position, end, place, &run)) == 0)
+			rc = look_through(o, &run);
 		mdb_cursor_close(o->ready);
 	}
 	log_cursor_leave(&o->log);

@@ -171,7 +171,7 @@ static int pass_leases(struct queue *q, struct way *w, struct run_record *r)
 		return fail_lmdb(q->t->store, q->t->store->path, rc);
 	while ((rc = group_run(q->t->store, cursor, &q->position, q->head.end, w->from, r)) == 0 && r->state == RUN_LEASED) {
 		w->from = r->end;
-		if (++w->leased > LEASES && w->from < q->position.next)
+		if (++w->leased > LEASES)
 			w->from = q->position.next;
 	}
 	mdb_cursor_close(cursor);

@@ -36,7 +36,7 @@ TEST(expired_queue, "what expires in a queue with dead=none is gone, and counted
 	r = receiver_of(channel, NULL);
 	send_with(expired, 5000);
 	CHECK(send_sized(1, 10) == 0);
-	CHECK_EQUAL(claim(r, 10), 5000);
+	CHECK_EQUAL(claim(r, 5001), 5000);
 	CHECK_EQUAL(position("").counter[COUNT_EXPIRED], 5000);
 	CHECK_EQUAL(stored("it"), 1);
 	sound();
@@ -103,15 +103,19 @@ static void send_expired(bool scattered)
 
 TEST(expired_at_once, "however few are wanted, what expired goes in few transactions")
 {
-	static const struct { enum lmq_kind kind; const char *property, *group; bool scattered; } list[] = {
-		{ LMQ_QUEUE, "dead=none", NULL, false }, { LMQ_QUEUE, "dead=grave", NULL, false },
-		{ LMQ_QUEUE, "dead=none", NULL, true }, { LMQ_QUEUE, "dead=grave", NULL, true },
-		{ LMQ_TOPIC, "max-age=1h", "g", false }, { LMQ_TOPIC, "max-age=1h", "g", true },
+	static const struct { enum lmq_kind kind; const char *property, *group, *order; bool scattered; } list[] = {
+		{ LMQ_QUEUE, "dead=none", NULL, NULL, false }, { LMQ_QUEUE, "dead=grave", NULL, NULL, false },
+		{ LMQ_QUEUE, "dead=none", NULL, NULL, true }, { LMQ_QUEUE, "dead=grave", NULL, NULL, true },
+		{ LMQ_TOPIC, "max-age=1h", "g", "order=none", false }, { LMQ_TOPIC, "max-age=1h", "g", "order=none", true },
+		{ LMQ_TOPIC, "max-age=1h", "g", "order=key", false },
 	};
+	bool made;
 	for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
 		uint64_t before;
 		lmq_receiver *r;
 		single_begin(list[i].kind, PROPERTIES(list[i].property));
+		if (list[i].group)
+			good(lmq_group_make(channel, "g", LMQ_SEEK_END, 0, &list[i].order, 1, &made, NULL, NULL));
 		r = receiver_of(channel, list[i].group);
 		send_expired(list[i].scattered);
 		before = commits();
@@ -127,6 +131,45 @@ TEST(expired_at_once, "however few are wanted, what expired goes in few transact
 		lmq_receiver_close(r);
 		single_end();
 	}
+}
+
+TEST(expired_large, "of long messages that expired as many go at once as a transaction has bytes for")
+{
+	static char body[60000];
+	struct lmq_message m = LMQ_MESSAGE_INIT;
+	lmq_receiver *r;
+	uint64_t before;
+	single_begin(LMQ_QUEUE, NULL);
+	m.ttl = 1;
+	m.body = (struct lmq_bytes){ body, sizeof body };
+	for (int i = 0; i < 150; i++)
+		good(lmq_writer_add(writer, channel, &m));
+	good(lmq_writer_commit(writer));
+	r = receiver_of(channel, NULL);
+	before = commits();
+	CHECK_EQUAL(claim(r, 1), -1);
+	CHECK(commits() - before >= 150 * sizeof body / (4 << 20) && commits() - before < 10);
+	CHECK_EQUAL(stored("it.dead"), 150);
+	sound();
+	lmq_receiver_close(r);
+	single_end();
+}
+
+TEST(expired_far, "nobody looks far for what expired behind many messages that have not")
+{
+	lmq_receiver *r;
+	single_begin(LMQ_QUEUE, NULL);
+	r = receiver_of(channel, NULL);
+	send_with(expired, 2);
+	CHECK(send_sized(300, 10) == 0);
+	send_with(expired, 1);
+	CHECK_EQUAL(claim(r, 1), 2);
+	CHECK_EQUAL(position("").counter[COUNT_EXPIRED], 2);
+	CHECK_EQUAL(claim(r, 300), 3);
+	CHECK_EQUAL(position("").counter[COUNT_EXPIRED], 3);
+	lmq_receiver_close(r);
+	sound();
+	single_end();
 }
 
 static void lasting(struct lmq_message *m)
@@ -371,6 +414,7 @@ TEST(settled, "a crash over messages that were settled meanwhile counts for thos
 	CHECK(send_sized(10, 10) == 0);
 	CHECK_EQUAL(claim(r, 6), 0);
 	CHECK(lmq_receiver_settle(r, 6, LMQ_SYNC_RELAXED) == 0);
+	crash(0, 5, 1);
 	crash(0, 8, 1);
 	CHECK_EQUAL(position("").counter[COUNT_CRASHED], 2);
 	CHECK_EQUAL(history_of(7).crashes, 1);

@@ -111,4 +111,25 @@ TEST(trimmed, "a trim takes what is free on both sides of 2^32, and leaves what 
 	single_end();
 }
 
+TEST(pushed_out, "what is in somebody's hands before 2^32 stays in a full queue, and what lies behind makes room")
+{
+	const char *const limit[] = { "max-messages=6", "full=drop-old" };
+	struct lmq_message m;
+	lmq_receiver *a, *b;
+	bool made;
+	begin();
+	good(lmq_channel_make(store, "it", LMQ_QUEUE, limit, 2, &made, NULL, NULL));
+	a = receiver_of(channel, NULL);
+	b = receiver_of(channel, NULL);
+	CHECK_EQUAL(claim(a, BEFORE), WRAP - BEFORE);
+	good(send_sized(2, 1));
+	CHECK_EQUAL(stored("it"), SENT);
+	CHECK_EQUAL(claimed(b), SENT - BEFORE);
+	CHECK(lmq_receiver_next(b, &m) == 0 && m.offset == WRAP + 2);
+	lmq_receiver_close(a);
+	lmq_receiver_close(b);
+	sound();
+	single_end();
+}
+
 UNIT_MAIN

@@ -61,6 +61,8 @@ TEST(held_bytes, "the same where bytes are limited: the queue does not grow")
 
 TEST(all_held, "where all is in somebody's hands it is kept, and what comes finds no room")
 {
+	const char *lower = "max-messages=1";
+	bool made;
 	lmq_receiver *r;
 	single_begin(LMQ_QUEUE, PROPERTIES("max-messages=3", "full=dead"));
 	r = receiver_of(channel, NULL);
@@ -69,6 +71,10 @@ TEST(all_held, "where all is in somebody's hands it is kept, and what comes find
 	CHECK(send_sized(2, 10) == 0);
 	CHECK_EQUAL(stored("it"), 3);
 	CHECK_EQUAL(stored("it.dead"), 2);
+	good(lmq_channel_make(store, "it", LMQ_QUEUE, &lower, 1, &made, NULL, NULL));
+	CHECK(send_sized(1, 10) == 0);
+	CHECK_EQUAL(stored("it"), 3);
+	CHECK_EQUAL(stored("it.dead"), 3);
 	CHECK(lmq_receiver_settle(r, 3, LMQ_SYNC_RELAXED) == 0);
 	CHECK_EQUAL(stored("it"), 0);
 	sound();

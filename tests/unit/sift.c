@@ -346,15 +346,19 @@ TEST(crashed_held, "of that what somebody else has in hand is left to him, and n
 	good(lmq_writer_commit(writer));
 	die_over(8);
 	good(lease_open(store, &fd));
-	good(lease_take(store, fd, channel->id, 4, 6, UINT64_MAX, &got));
+	good(lease_take(store, fd, channel->id, 1, 2, UINT64_MAX, &got));
+	good(lease_take(store, fd, channel->id, 5, 7, UINT64_MAX, &got));
 	r = receiver_of(channel, NULL);
+	CHECK_EQUAL(claimed(r, 1), 1);
+	CHECK_EQUAL(crashes(), 1);
 	CHECK_EQUAL(claimed(r, 1), 1);
 	CHECK_EQUAL(crashes(), 4);
 	close(fd);
-	CHECK_EQUAL(claimed(r, 9), 9);
+	lmq_receiver_release(r);
+	CHECK_EQUAL(claimed(r, 10), 10);
 	CHECK_EQUAL(crashes(), 8);
-	for (uint32_t i = 0; i < 9; i++)
-		CHECK(lmq_receiver_next(r, &m) == 0 && m.offset == i + 1 && m.attempt == (i < 7 ? 2 : 1));
+	for (uint32_t i = 0; i < 10; i++)
+		CHECK(lmq_receiver_next(r, &m) == 0 && m.offset == i && m.attempt == (i < 8 ? 2 : 1));
 	lmq_receiver_close(r);
 	sound();
 	single_end();
