@@ -267,7 +267,8 @@ static int look_at(struct outlook *o, const struct record *record)
 	int rc = 0;
 	if (o->ttl != UINT64_MAX || *record->data & RECORD_FIELDS) {
 		rc = log_message(&o->log, record, &m, &o->decoded, &blob);
-		expired = rc == 0 && message_expired(&m, o->ttl, o->now);
+		if (rc == 0)
+			expired = message_expired(&m, o->ttl, o->now);
 	}
 	o->left--;
 	o->bytes += (uint64_t)(record->end - record->data);

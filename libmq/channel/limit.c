@@ -197,7 +197,7 @@ static int next_part(struct queue *q, struct way *w, struct run *part)
 	struct run_record r;
 	uint64_t most;
 	int rc;
-	while ((rc = pass_leases(q, w, &r)) == 0 && (r.first < w->held.first || r.first >= w->held.end)) {
+	while ((rc = pass_leases(q, w, &r)) == 0 && r.first >= w->held.end) {
 		rc = hold_excess(q, w, r.first);
 		if (rc != 0)
 			break;
