@@ -178,7 +178,7 @@ static int pass_leases(struct queue *q, struct way *w, struct run_record *r)
 	return rc;
 }
 
-/* Of the messages from first on those that nobody has, no more than go at once. Somebody may be faster. LMQ_END. */
+/* Of the messages from first on those that nobody has, no more than go at once. Somebody may be faster. */
 static int hold_excess(struct queue *q, struct way *w, uint64_t first)
 {
 	uint64_t most, end = lease_reach(first, q->head.end);
