@@ -12,11 +12,16 @@ static struct {
 
 static char target[300];
 
+static void send_large(void)
+{
+	for (int i = 0; i < 40; i++)
+		CHECK(send_sized(2, 300000) == 0);
+}
+
 static void begin(void)
 {
 	single_begin(LMQ_STREAM, NULL);
-	for (int i = 0; i < 40; i++)
-		CHECK(send_sized(2, 300000) == 0);
+	send_large();
 	CHECK(send_sized(1000, 100) == 0);
 	snprintf(target, sizeof target, "%s/copy", place);
 }
@@ -127,7 +132,11 @@ TEST(meanwhile, "a copy is one state, whatever is committed meanwhile in the sam
 {
 	begin();
 	for (unsigned flags = 0; flags <= LMQ_COPY_COMPACT; flags++) {
-		uint64_t before = stored("it");
+		uint64_t before;
+		/* Those of the first round have been trimmed, and swept. */
+		if (flags)
+			send_large();
+		before = stored("it");
 		plan.seen = 0;
 		CHECK(lmq_store_backup(store, target, flags, work, NULL) == 0);
 		CHECK(plan.seen > 3);
