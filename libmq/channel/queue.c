@@ -13,33 +13,38 @@
 
 enum { DROP_BLOCKS = 4096, CLIP_RUNS = 1024 };
 
-/* The part of a run below the log that may be clipped; false: somebody has it, or nothing is left of it. */
-static bool clip_part(struct queue *q, const struct run_record *r, uint64_t *from, struct run *part)
+/* Whether nobody has the first message of r. *nobodys, asked for once, is what nobody has; else *from is where to go on. */
+static bool clip_free(struct queue *q, const struct run_record *r, struct run *nobodys, uint64_t *from)
 {
-	uint64_t end = r->end < q->head.first ? r->end : q->head.first;
-	bool found = lease_free(q->t->store, q->position.space, r->first, end, part) == 0;
-	*from = found ? part->end : lease_reach(r->first, end);
-	return found;
+	if (r->first < nobodys->end)
+		return true;
+	*from = lease_reach(r->first, q->head.first);
+	if (lease_free(q->t->store, q->position.space, r->first, q->head.first, nobodys) != 0)
+		*nobodys = (struct run){ 0, 0 };
+	else
+		*from = nobodys->first;
+	return nobodys->end > 0 && nobodys->first == r->first;
 }
 
 /* A bounded part of it: the next transaction goes on. */
 static int clip(struct queue *q)
 {
+	struct run nobodys = { 0, 0 };
 	struct run_record r;
-	struct run part;
 	uint64_t from = 0;
 	int rc = 0;
 	for (int i = 0; rc == 0 && i < CLIP_RUNS; i++) {
 		rc = group_first(q->t, &q->position, q->head.first, from, &r);
 		if (rc != 0 || r.first >= q->head.first)
 			break;
-		if (!clip_part(q, &r, &from, &part))
+		if (!clip_free(q, &r, &nobodys, &from))
 			continue;
-		rc = group_carve(q->t, &q->position, part.first, part.end, &r);
+		rc = group_carve(q->t, &q->position, r.first, r.end < nobodys.end ? r.end : nobodys.end, &r);
 		if (rc == 0)
 			rc = group_settled(q->t, &q->position, &r);
 		q->position.counter[COUNT_DROPPED] += r.end - r.first;
 		q->missed += r.state == RUN_LEASED ? 0 : r.end - r.first;
+		from = r.end;
 	}
 	return rc == LMQ_END ? 0 : rc;
 }

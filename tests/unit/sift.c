@@ -411,6 +411,32 @@ TEST(matching, "of what a filter lets through neighbours are locked at once, and
 	single_end();
 }
 
+TEST(missed, "however many states the messages had that retention dropped, it is asked once who has them")
+{
+	lmq_receiver *r;
+	single_begin(LMQ_STREAM, NULL);
+	r = receiver_of(channel, "g");
+	send(MANY + 3, 0, NULL);
+	good(lmq_writer_commit(writer));
+	CHECK_EQUAL(claimed(r, MANY), MANY);
+	for (uint64_t i = 0; i < MANY; i++) {
+		struct lmq_verdict v = { .offset = i, .count = 1, .outcome = LMQ_RETRY, .delay = HOUR + (int64_t)i, .exit_status = -1 };
+		good(lmq_receiver_conclude(r, &v, 1, NULL, LMQ_SYNC_RELAXED));
+	}
+	CHECK_EQUAL(claimed(r, 2), 2);
+	other = receiver_of(channel, "g");
+	trim_to(MANY + 3);
+	calls = 0;
+	CHECK_EQUAL(claimed(other, 1), 0);
+	CHECK(calls < 20);
+	CHECK_EQUAL(lmq_receiver_missed(other), MANY + 1);
+	CHECK(lmq_receiver_settle(r, 2, LMQ_SYNC_RELAXED) == 0);
+	lmq_receiver_close(r);
+	lmq_receiver_close(other);
+	sound();
+	single_end();
+}
+
 TEST(scattered, "a claim of messages that lie between those of others takes a bounded number of them")
 {
 	lmq_receiver *a, *b;
