@@ -10,11 +10,8 @@
 #include "channel.h"
 
 #include <limits.h>
-#include <string.h>
 
-enum { STEP_RUNS = 1024, STEP_MESSAGES = 4096, STEP_BYTES = 4 << 20 };
-enum { VAIN = 256 };	/* messages in a row that have not expired, behind which none is looked for */
-enum { NEED_RUNS = 8, NEED_BYTES = 16 << 10 };	/* with the ballast's room */
+enum { NEED_BYTES = 16 << 10 };	/* with the ballast's room */
 
 /* Burials come after the queue's own records. LMQ_END: the channel is gone. */
 static int once(const struct aside *a, uint64_t *missed)
@@ -54,7 +51,7 @@ static int aside_there(const struct aside *a, uint64_t *missed)
 	return rc == LMQ_END ? 0 : rc;
 }
 
-static bool enough(const struct queue *q, const struct burial *b)
+bool aside_enough(const struct queue *q, const struct burial *b)
 {
 	return burial_full(b) || (q->t->in_need && b->batch.size >= NEED_BYTES);
 }
@@ -63,13 +60,12 @@ static bool enough(const struct queue *q, const struct burial *b)
 static uint64_t step(const struct queue *q)
 {
 	uint64_t count = q->head.end - q->position.settled, size = count ? q->head.bytes / count + 1 : 1;
-	uint64_t n = (q->t->in_need ? NEED_BYTES : STEP_BYTES) / size + 1;
-	uint64_t most = q->t->in_need ? NEED_RUNS : STEP_MESSAGES;
+	uint64_t n = (q->t->in_need ? NEED_BYTES : ASIDE_BYTES) / size + 1;
+	uint64_t most = q->t->in_need ? ASIDE_NEED : ASIDE_MESSAGES;
 	return n < most ? n : most;
 }
 
-/* The end of [first, end), or of a first part of it. */
-static uint64_t step_end(const struct queue *q, uint64_t first, uint64_t end)
+uint64_t aside_end(const struct queue *q, uint64_t first, uint64_t end)
 {
 	return end - first > step(q) ? first + step(q) : end;
 }
@@ -114,7 +110,8 @@ static int promote_due(struct queue *q, struct burial *b, void *what)
 	uint64_t first;
 	int rc = 0;
 	(void)what;
-	for (unsigned left = q->t->in_need ? NEED_RUNS : STEP_RUNS; rc == 0 && left > 0 && !enough(q, b); left--) {
+	for (unsigned left = q->t->in_need ? ASIDE_NEED : ASIDE_RUNS; rc == 0 && left > 0 && !aside_enough(q, b);
+			left--) {
 		rc = first_due(q, now, &first);
 		if (rc == 0)
 			rc = promote(q, b, first, now);
@@ -142,7 +139,7 @@ struct crash {
  */
 static uint64_t crash_end(struct queue *q, const struct crash *c)
 {
-	uint64_t most = c->part.first + STEP_MESSAGES, end = c->end < most ? c->end : most;
+	uint64_t most = c->part.first + ASIDE_MESSAGES, end = c->end < most ? c->end : most;
 	struct run held;
 	if (c->part.end >= most)
 		return most;
@@ -160,8 +157,8 @@ static int crashed(struct queue *q, struct burial *b, void *what)
 	struct run_record r;
 	int rc = 0;
 	c->left = c->part.first;
-	for (unsigned left = q->t->in_need ? NEED_RUNS : UINT_MAX; left > 0 && c->left < end && !enough(q, b) &&
-			(rc = queue_unsettled(q, c->left, step_end(q, c->left, end), &r)) == 0; left--) {
+	for (unsigned left = q->t->in_need ? ASIDE_NEED : UINT_MAX; left > 0 && c->left < end && !aside_enough(q, b) &&
+			(rc = queue_unsettled(q, c->left, aside_end(q, c->left, end), &r)) == 0; left--) {
 		c->left = r.end;
 		if (r.state == RUN_READY && r.history.attempts < c->attempt) {
 			r.history.attempts = c->attempt;
@@ -175,7 +172,7 @@ static int crashed(struct queue *q, struct burial *b, void *what)
 			break;
 	}
 	if (rc == LMQ_END)
-		c->left = step_end(q, c->left, end);
+		c->left = aside_end(q, c->left, end);
 	return rc;
 }
 
@@ -191,177 +188,12 @@ int aside_crashed(lmq_store *s, uint32_t id, uint16_t lane, const char *group, s
 	return rc == LMQ_END ? 0 : rc;
 }
 
-/* ---- expiry -------------------------------------------------------------------------------- */
-
-bool message_expired(const struct lmq_message *m, uint64_t channel_ttl, int64_t now)
-{
-	int64_t ttl = m->ttl > 0 ? m->ttl : channel_ttl < INT64_MAX ? (int64_t)channel_ttl : INT64_MAX;
-	return ttl < INT64_MAX - m->time && m->time + ttl <= now;
-}
-
-static int expire(struct queue *q, struct burial *b, struct run_record *r)
-{
-	struct lmq_verdict v = { .outcome = LMQ_BURY, .reason = LMQ_EXPIRED, .exit_status = -1 };
-	if (q->record.kind == LMQ_QUEUE && can_bury(q))
-		return queue_failed(q, b, r, &v);
-	return queue_leave(q, r, COUNT_EXPIRED, false);
-}
+/* ---- what is not there any more ------------------------------------------------------------ */
 
 struct parts {
 	const struct run *list;
 	size_t count;
 };
-
-/* Where in the order of delivery a message stands. */
-static struct ready place_of(const struct run_record *r)
-{
-	return (struct ready){ .class = (uint8_t)(LMQ_PRIORITY_MAX - r->priority), .from = r->first };
-}
-
-/* What is ready of a part that nobody else can change; *place is where the last of it stood. */
-static int expire_part(struct queue *q, struct burial *b, const struct run *part, struct ready *place)
-{
-	uint64_t at = part->first;
-	struct run_record r;
-	int rc = 0;
-	while (at < part->end && !enough(q, b) &&
-			(rc = queue_unsettled(q, at, step_end(q, at, part->end), &r)) == 0) {
-		at = r.end;
-		*place = place_of(&r);
-		rc = r.state == RUN_READY ? expire(q, b, &r) : queue_put(q, &r);
-		if (rc != 0)
-			break;
-	}
-	return rc == LMQ_END ? 0 : rc;
-}
-
-/*
- * Who wants one message of a queue of which thousands have expired would need a transaction for each of them. So
- * each looks on, in the order of delivery, at what the next claims would take, and what of it has expired and is in
- * nobody's hands goes as well.
- */
-struct outlook {
-	struct log_cursor log;
-	MDB_cursor *ready;
-	struct decoded decoded;
-	uint64_t ttl;
-	int64_t now;
-	uint64_t left, bytes;	/* that may still be looked at */
-	unsigned vain;		/* messages in a row that have not expired */
-	size_t count;
-	struct run parts[STEP_RUNS];	/* that have */
-};
-
-static bool looked_enough(const struct outlook *o)
-{
-	return o->left == 0 || o->bytes >= STEP_BYTES || o->vain >= VAIN || o->count == STEP_RUNS;
-}
-
-/* Only a message with fields can have a time to live of its own. */
-static int look_at(struct outlook *o, const struct record *record)
-{
-	struct run *last = o->count ? &o->parts[o->count - 1] : NULL;
-	struct lmq_message m;
-	struct blob blob;
-	bool expired = false;
-	int rc = 0;
-	if (o->ttl != UINT64_MAX || *record->data & RECORD_FIELDS) {
-		rc = log_message(&o->log, record, &m, &o->decoded, &blob);
-		if (rc == 0)
-			expired = message_expired(&m, o->ttl, o->now);
-	}
-	o->left--;
-	o->bytes += (uint64_t)(record->end - record->data);
-	o->vain = expired ? 0 : o->vain + 1;
-	if (expired && last && last->end == record->offset)
-		last->end++;
-	else if (expired)
-		o->parts[o->count++] = (struct run){ record->offset, record->offset + 1 };
-	return rc;
-}
-
-static int look_through(struct outlook *o, const struct run *run)
-{
-	struct record record;
-	int rc = 0;
-	log_seek(&o->log, run->first);
-	while (rc == 0 && !looked_enough(o) && o->log.offset < run->end && (rc = log_next(&o->log, &record)) == 0 &&
-			record.offset < run->end)
-		rc = look_at(o, &record);
-	return rc == LMQ_END ? 0 : rc;
-}
-
-/* What cannot be read is for those to say who are to have it: the looking ends there. */
-static void look_on(struct queue *q, struct outlook *o, struct ready *place)
-{
-	bool ordered = q->record.kind != LMQ_QUEUE && limit_of(&q->rules, LIMIT_ORDER_KEY) == 1;
-	uint64_t end = ordered ? q->position.next : q->head.end;
-	struct snapshot view;
-	struct run run;
-	int rc = log_cursor_within(q->t, q->id, q->lane, &q->head, &view, &o->log);
-	if (rc == 0 && (rc = mdb_cursor_open(q->t->mdb, q->t->store->table, &o->ready)) == 0) {
-		while (rc == 0 && !looked_enough(o) &&
-				(rc = group_ready(q->t->store, o->ready, &q->position, end, place, &run)) == 0)
-			rc = look_through(o, &run);
-		mdb_cursor_close(o->ready);
-	}
-	log_cursor_leave(&o->log);
-}
-
-/* Some of it may be in somebody's hands. */
-static int expire_free(struct queue *q, struct burial *b, struct run *part)
-{
-	struct ready place;
-	struct run held;
-	int rc = 0;
-	while (rc == 0 && !enough(q, b) &&
-			txn_hold(q->t, q->position.space, part->first, part->end, UINT64_MAX, &held) == 0) {
-		rc = expire_part(q, b, &held, &place);
-		part->first = held.end;
-	}
-	return rc;
-}
-
-static int expire_more(struct queue *q, struct burial *b, struct ready *place, uint64_t done)
-{
-	struct outlook *o = done < STEP_MESSAGES ? malloc(sizeof *o) : NULL;
-	int rc = 0;
-	if (!o)
-		return 0;
-	memset(o, 0, offsetof(struct outlook, parts));
-	o->left = STEP_MESSAGES - done;
-	o->bytes = b->batch.size;
-	o->ttl = limit_of(&q->record, LIMIT_TTL);
-	o->now = lmq_now();
-	look_on(q, o, place);
-	for (size_t i = 0; rc == 0 && i < o->count && !enough(q, b); i++)
-		rc = expire_free(q, b, &o->parts[i]);
-	free(o);
-	return rc;
-}
-
-static int expire_parts(struct queue *q, struct burial *b, void *what)
-{
-	const struct parts *p = what;
-	size_t most = q->t->in_need && p->count > NEED_RUNS ? NEED_RUNS : p->count;
-	struct ready place = { .class = 0 };
-	uint64_t done = 0;
-	int rc = 0;
-	for (size_t i = 0; rc == 0 && i < most && !enough(q, b); i++) {
-		rc = expire_part(q, b, &p->list[i], &place);
-		done += p->list[i].end - p->list[i].first;
-	}
-	return rc == 0 && !q->t->in_need && !enough(q, b) ? expire_more(q, b, &place, done) : rc;
-}
-
-int aside_expired(lmq_store *s, uint32_t id, uint16_t lane, const char *group, const struct run *parts, size_t count,
-	uint64_t *missed)
-{
-	struct parts p = { parts, count };
-	return aside_there(&(struct aside){ s, id, lane, group, expire_parts, &p }, missed);
-}
-
-/* ---- what is not there any more ------------------------------------------------------------ */
 
 /* Nobody's loss: newer messages of their keys are there, or will have been. */
 static int settle_missing(struct queue *q, const struct run *part, unsigned *runs)
@@ -382,7 +214,7 @@ static int settle_missing(struct queue *q, const struct run *part, unsigned *run
 static int settle_parts(struct queue *q, struct burial *b, void *what)
 {
 	const struct parts *p = what;
-	unsigned runs = q->t->in_need ? NEED_RUNS : STEP_RUNS;
+	unsigned runs = q->t->in_need ? ASIDE_NEED : ASIDE_RUNS;
 	int rc = 0;
 	(void)b;
 	for (size_t i = 0; rc == 0 && i < p->count; i++)

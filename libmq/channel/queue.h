@@ -86,10 +86,17 @@ void run_history(const struct run_record *r, struct lmq_history *out);	/* points
  */
 int queue_failed(struct queue *q, struct burial *b, struct run_record *r, struct lmq_verdict *v);
 
+/* ---- aside.c, expiry.c: what may not be delivered is moved aside ------------------------------ */
+
+enum { ASIDE_RUNS = 1024, ASIDE_MESSAGES = 4096, ASIDE_BYTES = 4 << 20 };	/* in one transaction, */
+enum { ASIDE_NEED = 8 };	/* and so many runs with the ballast's room */
+/* Whether these dead letters are enough for one transaction. */
+bool aside_enough(const struct queue *q, const struct burial *b);
+/* The end of [first, end), or of a first part that is about as much as one transaction may bury. */
+uint64_t aside_end(const struct queue *q, uint64_t first, uint64_t end);
+
 /* Whether its time to live, or else its channel's, is over. */
 bool message_expired(const struct lmq_message *m, uint64_t channel_ttl, int64_t now);
-
-/* ---- aside.c: what may not be delivered is moved aside --------------------------------------- */
 
 struct aside {			/* a change of a position, in a bounded transaction of its own */
 	lmq_store *store;

@@ -89,11 +89,12 @@ static uint64_t commits(void)
 
 enum { EXPIRED = 5000, KEPT = EXPIRED / 2 };
 
-/* Of three messages two expire, and of those in a queue one in four is urgent; or all of them. */
+/* Of three messages two expire, and of those in a queue one in four is urgent; or all of them. All have one key. */
 static void send_expired(bool scattered)
 {
 	struct lmq_message m = LMQ_MESSAGE_INIT;
 	for (int i = 0; i < EXPIRED + (scattered ? KEPT : 0); i++) {
+		m.key = (struct lmq_bytes){ "key", 3 };
 		m.ttl = scattered && i % 3 == 2 ? 0 : 1;
 		m.priority = scattered && channel->kind == LMQ_QUEUE && i % 6 == 1 ? 9 : LMQ_PRIORITY_DEFAULT;
 		good(lmq_writer_add(writer, channel, &m));
@@ -105,7 +106,7 @@ TEST(expired_at_once, "however few are wanted, what expired goes in few transact
 {
 	static const struct { enum lmq_kind kind; const char *property, *group, *order; bool scattered; } list[] = {
 		{ LMQ_QUEUE, "dead=none", NULL, NULL, false }, { LMQ_QUEUE, "dead=grave", NULL, NULL, false },
-		{ LMQ_QUEUE, "dead=none", NULL, NULL, true }, { LMQ_QUEUE, "dead=grave", NULL, NULL, true },
+		{ LMQ_QUEUE, "order=key", NULL, NULL, false }, { LMQ_QUEUE, "dead=none", NULL, NULL, true }, { LMQ_QUEUE, "dead=grave", NULL, NULL, true },
 		{ LMQ_TOPIC, "max-age=1h", "g", "order=none", false }, { LMQ_TOPIC, "max-age=1h", "g", "order=none", true },
 		{ LMQ_TOPIC, "max-age=1h", "g", "order=key", false },
 	};
