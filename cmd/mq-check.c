@@ -216,7 +216,7 @@ static bool check(struct table *table, const struct lmq_channel_info *info)
 
 static int check_all(void)
 {
-	struct table *table = table_new(output, columns, sizeof columns / sizeof *columns);
+	struct table *table;
 	struct lmq_channel_info *list = NULL;
 	int result = EXIT_SUCCESS;
 	size_t count = 0;
@@ -228,6 +228,7 @@ static int check_all(void)
 	}
 	if (status != 0)
 		die_store(store, status);
+	table = table_new(output, columns, sizeof columns / sizeof *columns);
 	for (size_t i = 0; i < count; i++)
 		if (is_wanted(list[i].name) && !check(table, &list[i]))
 			result = EXIT_NO;
