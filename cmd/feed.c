@@ -11,6 +11,7 @@
 enum {
 	BURST = 1024,			/* messages, and bytes, of a reader before it is another's turn */
 	BURST_BYTES = 1 << 20,
+	LOST_MOST = 1000,		/* messages in a row that were gone: more likely their group is another one */
 };
 
 struct feed {
@@ -21,6 +22,7 @@ struct feed {
 	struct consumer consumer;
 	struct form form;
 	uint64_t told;			/* missed messages that were told of */
+	unsigned lost;			/* times in a row that something was gone */
 	uint32_t id;
 	char name[LMQ_NAME_MAX + 1];
 };
@@ -266,7 +268,7 @@ static int receiver_read(struct follow *f, struct feed *feed)
 
 /*
  * The channel is gone, or only a message that we were about to write. A group that somebody has removed is not
- * made again behind his back.
+ * made again behind his back; and if he has made it again himself, that is another one.
  */
 static bool feed_lost(struct follow *f, size_t index)
 {
@@ -279,7 +281,7 @@ static bool feed_lost(struct follow *f, size_t index)
 		f->feeds[index] = f->feeds[--f->feed_count];
 		return true;
 	}
-	if (!group_exists(feed->channel, f->group))
+	if (!group_exists(feed->channel, f->group) || ++feed->lost > LOST_MOST)
 		die(EXIT_NOINPUT, "%s: group '%s' was removed", feed->name, f->group);
 	return false;
 }
@@ -292,6 +294,8 @@ bool feeds_read(struct follow *f)
 		struct feed *feed = f->feeds[i];
 		int status = f->group != NULL ? receiver_read(f, feed) : reader_read(f, feed);
 
+		if (status == 0)
+			feed->lost = 0;
 		if (status == LMQ_EGONE && feed_lost(f, i))
 			i--;
 		else if (status != 0 && status != LMQ_END && status != LMQ_EGONE)

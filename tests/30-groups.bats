@@ -653,6 +653,20 @@ all_there() {
 	refuses 66 team mq-sub -e --no-create -g team log
 }
 
+@test "a group that is removed and made again while members are away is another one" {
+	a_log 1
+	start sub mq-sub -f -g team log
+	until_true 20 has_lines 1 sub.out
+	until_true 20 blocked "$started"
+	kill -STOP "$started"
+	must mq-rm -y -g team log
+	must mq-sub -g team --create-only log
+	kill -CONT "$started"
+	must mq-pub log 2
+	ended "$started" 66
+	grep -q "group 'team' was removed" sub.err
+}
+
 @test "a channel that is removed while members wait: they go on with the next of that name" {
 	a_log 1
 	start sub mq-sub -n 2 -g team log

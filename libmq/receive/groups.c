@@ -182,6 +182,17 @@ static int fill_position(lmq_channel *c, struct snapshot *p, const struct head_r
 	return rc == LMQ_END || rc == LMQ_EDAMAGED ? 0 : rc;
 }
 
+int groups_listed(lmq_channel *c, struct snapshot *p, const char *group, bool *there)
+{
+	struct group_names n = { .names = NULL };
+	int rc = gather(c, p, &n);
+	*there = false;
+	for (size_t i = 0; rc == 0 && i < n.count; i++)
+		*there |= strcmp(group, n.names[i]) == 0;
+	free(n.names);
+	return rc;
+}
+
 static int fill(lmq_channel *c, struct snapshot *p, const char *name, uint16_t lane, struct lmq_group_info *i)
 {
 	struct head_record head;

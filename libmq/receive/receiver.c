@@ -155,6 +155,20 @@ int receiver_gone(lmq_receiver *r)
 	return rc == 0 ? channel_gone(r->queue) : rc;
 }
 
+/* A queue has a position as long as it is there, and a group one in each lane. */
+int receiver_lost(lmq_receiver *r)
+{
+	struct channel_record record;
+	bool there = true;
+	int rc = channel_record(r->queue, r->snapshot.mdb, &record);
+	if (rc == 0 && r->group_name[0])
+		rc = groups_listed(r->queue, &r->snapshot, r->group_name, &there);
+	if (rc != 0)
+		return rc;
+	return there ? fail_damaged(r->queue->store, r->group_name[0] ? "a group without a position" :
+		"a queue without a position") : receiver_gone(r);
+}
+
 /* ---- handing out --------------------------------------------------------------------------- */
 
 /* The run with the next message, and that message's place in it; false behind the last. */
@@ -193,7 +207,9 @@ static int skip_settled(lmq_receiver *r)
 	int rc;
 	l->cursor.placed = false;
 	rc = get_group(r->queue->store, r->snapshot.mdb, r->queue->id, c->lane, r->group_name, &group);
-	if (rc == LMQ_END || (rc == 0 && group.space != l->group.space))
+	if (rc == LMQ_END)
+		return receiver_lost(r);
+	if (rc == 0 && group.space != l->group.space)
 		return receiver_gone(r);
 	if (rc == 0)
 		l->group = group;

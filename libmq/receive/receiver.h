@@ -83,6 +83,7 @@ uint16_t lane_number(const lmq_receiver *r, const struct lane *l);
 void receiver_turn(lmq_receiver *r, struct lane *l);
 /* The channel, or only the group, was removed: LMQ_EGONE. The snapshot is active. */
 int receiver_gone(lmq_receiver *r);
+int receiver_lost(lmq_receiver *r);	/* the same where there is no position; or LMQ_EDAMAGED, where there ought to be one */
 int receiver_no_memory(lmq_receiver *r);
 
 /* ---- hand.c */
@@ -137,6 +138,7 @@ int sift_barrier(lmq_receiver *r, struct lane *l, uint64_t *barrier);
 /* Whether the channel can have groups, and the group (NULL: no matter) that name; and the sentence where it has not. */
 int groups_check(lmq_channel *c, const char *group);
 int groups_missing(lmq_channel *c, const char *group);
+int groups_listed(lmq_channel *c, struct snapshot *p, const char *group, bool *there);	/* in the first lane */
 /* Opens the position of a group of a topic or stream, made where it is missing and flags say so. LMQ_ENOENT. */
 int group_open(lmq_channel *c, const struct lmq_receiver_options *o);
 /* Its two steps: where it is to start in each lane, and its making within a transaction, unless it is there. */

@@ -66,8 +66,10 @@ int view_lane(lmq_receiver *r, struct lane *l)
 	if (rc == 0)
 		rc = get_group(r->queue->store, r->snapshot.mdb, r->queue->id, lane_number(r, l), r->group_name,
 			&found);
+	if (rc == LMQ_END)
+		return receiver_lost(r);
 	/* Removed and made anew it is another group, whose locks are others: it never becomes ours. */
-	if (rc == LMQ_END || (rc == 0 && space != 0 && space != found.space))
+	if (rc == 0 && space != 0 && space != found.space)
 		return receiver_gone(r);
 	if (rc == 0)
 		l->group = found;

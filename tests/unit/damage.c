@@ -2,7 +2,7 @@
 /* One damaged block must not take the rest of the store with it. */
 #include "place.h"
 
-#include "base/format.h"
+#include "channel/channel.h"
 
 #include <lmdb.h>
 
@@ -101,6 +101,49 @@ TEST(removed, "a removed channel with a damaged block is swept and stops nobody"
 	for (int i = 0; more && i < 100; i++)
 		REQUIRE(lmq_store_sweep(s, &more) == 0);
 	CHECK(!more);
+	lmq_store_close(s);
+	place_remove();
+}
+
+static void forget_position(lmq_store *s, uint32_t id, uint16_t lane, const char *group)
+{
+	struct key k = key_group(id, lane, group);
+	struct txn t;
+	CHECK(txn_begin(s, &t) == 0 && delete_key(&t, &k) == 0 && txn_commit(&t, LMQ_SYNC_RELAXED) == 0);
+}
+
+static int claim_from(lmq_receiver *r)
+{
+	size_t count;
+	return lmq_receiver_claim(r, 1, 1000, &count);
+}
+
+TEST(positions, "a queue without a position, or a group that lacks one of its, is damaged, not removed")
+{
+	const char *four = "partitions=4";
+	struct lmq_receiver_options o = { .size = sizeof o, .flags = LMQ_CREATE, .group = "g" };
+	lmq_store *s;
+	lmq_channel *c;
+	lmq_receiver *r;
+	bool created;
+	place_make();
+	s = place_open();
+	send(s, "q", 1);
+	CHECK(lmq_channel_open(s, "q", LMQ_QUEUE, 0, &c) == 0 && lmq_receiver_open(c, NULL, &r) == 0);
+	forget_position(s, c->id, 0, "");
+	CHECK(claim_from(r) == LMQ_EDAMAGED);
+	CHECK_TEXT(strrchr(lmq_error(s), ':'), ": a queue without a position");
+	lmq_receiver_close(r);
+	lmq_channel_close(c);
+	CHECK(lmq_channel_make(s, "s", LMQ_STREAM, &four, 1, &created, NULL, NULL) == 0);
+	CHECK(lmq_channel_open(s, "s", LMQ_STREAM, 0, &c) == 0 && lmq_receiver_open(c, &o, &r) == 0);
+	forget_position(s, c->id, 2, "g");
+	CHECK(claim_from(r) == LMQ_EDAMAGED);
+	CHECK_TEXT(strrchr(lmq_error(s), ':'), ": a group without a position");
+	CHECK(lmq_group_remove(c, "g") == 0);
+	CHECK(claim_from(r) == LMQ_EGONE);
+	lmq_receiver_close(r);
+	lmq_channel_close(c);
 	lmq_store_close(s);
 	place_remove();
 }
