@@ -100,6 +100,37 @@ TEST(no_room, "a large message that the store has no room for is refused, those 
 	single_end();
 }
 
+static int write_large(lmq_channel *c, size_t size)
+{
+	static const char piece[1 << 20];
+	struct lmq_message m = LMQ_MESSAGE_INIT;
+	int rc = lmq_writer_begin(writer, c, &m);
+	for (size_t at = 0; rc == 0 && at < size; at += sizeof piece)
+		rc = lmq_writer_write(writer, piece, sizeof piece);
+	if (rc == 0)
+		rc = lmq_writer_end(writer);
+	return rc == 0 ? lmq_writer_commit(writer) : rc;
+}
+
+TEST(swept, "a large message has the room of a removed channel that is still being swept")
+{
+	const char *limit = "max-bytes=40M", *most = "max-message=100M";
+	struct lmq_property changed[LMQ_PROPERTY_MAX];
+	lmq_channel *old;
+	size_t count;
+	single_begin(LMQ_QUEUE, PROPERTIES(most));
+	good(lmq_store_make(store, &limit, 1, changed, &count));
+	old = single_make("old", LMQ_QUEUE, PROPERTIES(most));
+	CHECK(write_large(old, 30 << 20) == 0);
+	lmq_channel_close(old);
+	CHECK(lmq_channel_remove(store, "old") == 0);
+	CHECK(write_large(channel, 30 << 20) == 0);
+	CHECK_EQUAL(stored("it"), 1);
+	CHECK(write_large(channel, 30 << 20) == LMQ_EFULL);
+	sound();
+	single_end();
+}
+
 /* No page can be written but the meta pages; the status of a commit then. */
 static int commit_full(void)
 {
