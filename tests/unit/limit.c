@@ -1,25 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* What a queue or topic does when it is full: who is refused, what is pushed out, and what never is. */
+#include "locks.h"
 #include "single.h"
-
-#include <fcntl.h>
-#include <stdarg.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-/* Looks at locks, and attempts to take some. */
-static unsigned calls;
-
-int fcntl(int fd, int command, ...)
-{
-	struct flock *lock;
-	va_list list;
-	va_start(list, command);
-	lock = va_arg(list, struct flock *);
-	va_end(list);
-	calls += command == F_OFD_GETLK || command == F_OFD_SETLK;
-	return (int)syscall(SYS_fcntl, fd, command, lock);
-}
 
 TEST(held, "of a run whose first message is in somebody's hands the next ones are pushed out")
 {

@@ -1,40 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 /* What a claim leaves out: what expired, what compaction took, and what became somebody else's while it was made. */
+#include "locks.h"
 #include "single.h"
 
 #include "receive/receiver.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 enum { MANY = 700, ROW = 10000, RUNS_MOST = 4096 };
 #define HOUR INT64_C(3600000000000)
-
-/* Called before the next lock is taken: whatever happens between a claim's look and its lock. */
-static void (*meanwhile)(void);
-/* Looks at locks, and attempts to take some. */
-static unsigned calls;
-
-int fcntl(int fd, int command, ...)
-{
-	struct flock *lock;
-	va_list list;
-	va_start(list, command);
-	lock = va_arg(list, struct flock *);
-	va_end(list);
-	calls += command == F_OFD_GETLK || command == F_OFD_SETLK;
-	if (command == F_OFD_SETLK && lock->l_type == F_WRLCK && meanwhile) {
-		void (*now)(void) = meanwhile;
-		meanwhile = NULL;
-		now();
-	}
-	return (int)syscall(SYS_fcntl, fd, command, lock);
-}
 
 /* ---- a full disk -------------------------------------------------------------------------------- */
 
