@@ -19,13 +19,10 @@ static int lose(struct lane *l, uint64_t first, uint64_t end)
 		l->lost[l->lost_count - 1].end = end;
 		return 0;
 	}
-	if (l->lost_count == l->lost_room) {
-		l->lost_room = l->lost_room ? 2 * l->lost_room : 16;
-		more = reallocarray(l->lost, l->lost_room, sizeof *more);
-		if (!more)
-			return rescue_no_memory(l->r);
-		l->lost = more;
-	}
+	more = rescue_room(l->lost, l->lost_count, &l->lost_room, sizeof *more);
+	if (!more)
+		return rescue_no_memory(l->r);
+	l->lost = more;
 	l->lost[l->lost_count++] = (struct run){ first, end };
 	return 0;
 }
@@ -81,14 +78,10 @@ static bool body_there(struct lane *l, const struct blob *blob)
 static int keep_body(struct lane *l, uint64_t number)
 {
 	struct rescue *r = l->r;
-	if (r->body_count == r->body_room) {
-		size_t room = r->body_room ? 2 * r->body_room : 256;
-		uint64_t *more = reallocarray(r->bodies, room, sizeof *more);
-		if (!more)
-			return rescue_no_memory(r);
-		r->bodies = more;
-		r->body_room = room;
-	}
+	uint64_t *more = rescue_room(r->bodies, r->body_count, &r->body_room, sizeof *more);
+	if (!more)
+		return rescue_no_memory(r);
+	r->bodies = more;
 	r->bodies[r->body_count++] = number;
 	return 0;
 }

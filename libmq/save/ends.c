@@ -107,14 +107,10 @@ static int last_block(struct rescue *r, uint32_t id, uint16_t lane, uint64_t *en
 
 static int note_beyond(struct rescue *r, uint32_t id, uint16_t lane, uint64_t from)
 {
-	struct beyond *more;
-	if (r->beyond_count == r->beyond_room) {
-		r->beyond_room = r->beyond_room ? 2 * r->beyond_room : 16;
-		more = reallocarray(r->beyond, r->beyond_room, sizeof *more);
-		if (!more)
-			return rescue_no_memory(r);
-		r->beyond = more;
-	}
+	struct beyond *more = rescue_room(r->beyond, r->beyond_count, &r->beyond_room, sizeof *more);
+	if (!more)
+		return rescue_no_memory(r);
+	r->beyond = more;
 	r->beyond[r->beyond_count++] = (struct beyond){ id, lane, from };
 	return 0;
 }

@@ -57,13 +57,10 @@ static int add(struct rescue *r, const struct gap *g)
 			r->gap_open--;
 		return 0;
 	}
-	if (r->gap_count == r->gap_room) {
-		r->gap_room = r->gap_room ? 2 * r->gap_room : 64;
-		more = reallocarray(r->gaps, r->gap_room, sizeof *more);
-		if (!more)
-			return rescue_no_memory(r);
-		r->gaps = more;
-	}
+	more = rescue_room(r->gaps, r->gap_count, &r->gap_room, sizeof *more);
+	if (!more)
+		return rescue_no_memory(r);
+	r->gaps = more;
 	r->gaps[r->gap_count++] = *g;
 	return 0;
 }

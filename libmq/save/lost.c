@@ -34,14 +34,10 @@ int say_lost(struct lane *l)
 
 int note_lost(struct rescue *r, uint16_t lane, uint64_t first, uint64_t end)
 {
-	struct lost *more;
-	if (r->lost_count == r->lost_room) {
-		r->lost_room = r->lost_room ? 2 * r->lost_room : 16;
-		more = reallocarray(r->lost, r->lost_room, sizeof *more);
-		if (!more)
-			return rescue_no_memory(r);
-		r->lost = more;
-	}
+	struct lost *more = rescue_room(r->lost, r->lost_count, &r->lost_room, sizeof *more);
+	if (!more)
+		return rescue_no_memory(r);
+	r->lost = more;
 	r->lost[r->lost_count++] = (struct lost){ lane, { first, end } };
 	return 0;
 }

@@ -43,6 +43,17 @@ void rescue_say(struct rescue *r, const char *object, const char *format, ...)
 		r->loss(&f, r->context);
 }
 
+void *rescue_room(void *list, size_t count, size_t *room, size_t size)
+{
+	size_t more = *room ? 2 * *room : 64;
+	if (count < *room)
+		return list;
+	list = reallocarray(list, more, size);
+	if (list)
+		*room = more;
+	return list;
+}
+
 static int begin(struct rescue *r)
 {
 	int rc = r->open ? 0 : txn_begin(r->to, &r->t);

@@ -92,6 +92,8 @@ static inline int rescue_step(struct rescue *r)
 }
 void rescue_say(struct rescue *r, const char *object, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int rescue_no_memory(struct rescue *r);
+/* The list of entries of that size, with room for one more; NULL: no memory, and it is as it was. */
+void *rescue_room(void *list, size_t count, size_t *room, size_t size);
 /* A value in the new store; LMQ_END. */
 int rescue_get(struct rescue *r, const struct key *k, MDB_val *value);
 bool rescue_has(struct rescue *r, struct key k);

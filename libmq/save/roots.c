@@ -44,14 +44,10 @@ static void candidate_free(struct candidate *c)
 
 static int mark_add(struct rescue *r, struct candidate *c, const struct mark *m)
 {
-	if (c->count == c->room) {
-		size_t room = c->room ? 2 * c->room : 64;
-		struct mark *more = reallocarray(c->marks, room, sizeof *more);
-		if (!more)
-			return rescue_no_memory(r);
-		c->marks = more;
-		c->room = room;
-	}
+	struct mark *more = rescue_room(c->marks, c->count, &c->room, sizeof *more);
+	if (!more)
+		return rescue_no_memory(r);
+	c->marks = more;
 	c->marks[c->count++] = *m;
 	return 0;
 }

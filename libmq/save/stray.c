@@ -122,13 +122,10 @@ static int gather_spaces(struct rescue *r, uint64_t **list, size_t *count)
 	for (bool first = true; (rc = rescue_next(r, &k, 1, first, &v)) == 0; first = false) {
 		if (!group_record_get(&g, &k, v.mv_data, v.mv_size))
 			continue;
-		if (*count == room) {
-			room = room ? 2 * room : 64;
-			more = reallocarray(*list, room, sizeof *more);
-			if (!more)
-				return rescue_no_memory(r);
-			*list = more;
-		}
+		more = rescue_room(*list, *count, &room, sizeof *more);
+		if (!more)
+			return rescue_no_memory(r);
+		*list = more;
 		(*list)[(*count)++] = g.space;
 	}
 	if (*count > 0)

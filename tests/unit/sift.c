@@ -149,15 +149,22 @@ static void retry_first(void)
 	CHECK(lmq_store_settle(store, &l, 1, LMQ_SYNC_RELAXED) == 0 && l.status == 0);
 }
 
-TEST(barrier, "in a partition what is to be retried while a claim is made holds up what that would have got")
+/* A receiver of the group g, and five messages in the first of two partitions. */
+static lmq_receiver *begin_partitioned(void)
 {
-	struct lmq_lease l = { .channel = "it", .group = "g", .attempt = 1, .outcome = LMQ_RETRY };
 	lmq_receiver *r;
 	single_begin(LMQ_STREAM, PROPERTIES("partitions=2"));
 	r = receiver_of(channel, "g");
 	lmq_writer_partition(writer, 0);
 	send(5, 0, NULL);
 	good(lmq_writer_commit(writer));
+	return r;
+}
+
+TEST(barrier, "in a partition what is to be retried while a claim is made holds up what that would have got")
+{
+	struct lmq_lease l = { .channel = "it", .group = "g", .attempt = 1, .outcome = LMQ_RETRY };
+	lmq_receiver *r = begin_partitioned();
 	CHECK_EQUAL(claimed(r, 1), 1);
 	CHECK(lmq_receiver_lease(r, HOUR, LMQ_SYNC_RELAXED) == 0);
 	CHECK_EQUAL(claimed(r, 1), 1);
@@ -177,12 +184,7 @@ TEST(miscounted, "a count of messages to be retried of which there are none hold
 {
 	struct group_record g;
 	struct txn t;
-	lmq_receiver *r;
-	single_begin(LMQ_STREAM, PROPERTIES("partitions=2"));
-	r = receiver_of(channel, "g");
-	lmq_writer_partition(writer, 0);
-	send(5, 0, NULL);
-	good(lmq_writer_commit(writer));
+	lmq_receiver *r = begin_partitioned();
 	good(txn_begin(store, &t));
 	good(get_group(store, t.mdb, channel->id, 0, "g", &g));
 	g.state[RUN_RETRYING]++;
